@@ -1,0 +1,1 @@
+"""Turn patches into frames."""

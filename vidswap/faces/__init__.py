@@ -1,0 +1,1 @@
+"""Shots, detection, landmarks, tracking, casting."""

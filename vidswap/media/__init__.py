@@ -1,0 +1,1 @@
+"""Containers and codecs: the only layer that touches av and decord."""

@@ -1,0 +1,227 @@
+"""Every knob with its unit and its only default.
+
+A recipe is a value: it can be hashed, shipped and diffed. ``analyse_key`` and ``render_key`` hash
+only what each pass reads, so changing the encoder or the engine's taste keeps the analysis.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from vidswap import paths, schema
+from vidswap.errors import RecipeError
+
+
+def _unit(name: str, value: float, low: float = 0.0, high: float = 1.0) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """How frames are read."""
+
+    reader: Literal["pyav", "decord"] = "pyav"
+    threads: int = 0
+    """Decoder threads; 0 lets the codec choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShotOptions:
+    """Model-free cut detection."""
+
+    threshold: float = 0.35
+    """Histogram distance [0, 1] above which a frame may start a new shot."""
+    min_frames: int = 5
+    """Shorter shots are merged into the flash they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectOptions:
+    """How faces are found."""
+
+    name: Literal["mediapipe", "scrfd"] = "mediapipe"
+    min_score: float = 0.5
+    min_face: int = 32
+    """Smallest face looked for, pixels of face height at the clip's own size."""
+    max_faces: int = 16
+    interval: float = 1.0
+    """Seconds between full searches while every known face is tracked."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _unit("detect.min_score", self.min_score)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackOptions:
+    """How faces are followed."""
+
+    max_gap: float = 0.5
+    """Seconds a face may be missing inside a shot and still be the same track."""
+    min_length: float = 0.2
+    """Seconds; shorter tracks are noise and are dropped (never below two frames of evidence)."""
+    samples: int = 4
+    """Landmark passes per frame over jittered crops, averaged; 1 is fastest, 4 is steadiest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothOptions:
+    """Non-causal robust Whittaker smoothing; cut-off frequencies in Hz."""
+
+    method: Literal["whittaker", "causal", "gaussian", "none"] = "whittaker"
+    centre: float = 5.0
+    scale_rotation: float = 2.0
+    pose: float = 4.0
+    expression: float = 8.0
+    residual: float = 1.0
+    """Latent codes: what motion does not explain."""
+    fine: float = 0.0
+    """Latent codes, fine layers; 0 is the weighted mean of the shot."""
+    iterations: int = 4
+    huber: float = 1.6
+    reject: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class MeshEngine:
+    """The embedded engine: dense texture on the face mesh."""
+
+    name: Literal["mesh"] = "mesh"
+    shape: float = 0.7
+    """How much of the source's face shape is taken, [0, 1]."""
+    light: float = 1.0
+    """How closely the target's illumination is matched, [0, 1]."""
+    detail: float = 1.0
+    """How closely sharpness and grain are matched to the frame, [0, 1]."""
+    fade_yaw: tuple[float, float] = (50.0, 70.0)
+    """Degrees of yaw between which the swap fades to the untouched target."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("shape", "light", "detail"):
+            _unit(f"engine.{name}", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityEngine:
+    """Pastes every face back as it was: measures the pipeline itself."""
+
+    name: Literal["identity"] = "identity"
+
+
+EngineOptions = MeshEngine | IdentityEngine
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeOptions:
+    """How the result is written."""
+
+    codec: Literal["auto", "h264", "hevc", "av1", "prores", "ffv1", "vp9"] = "auto"
+    """``auto`` keeps the family of the source, or takes h264 where it cannot be encoded."""
+    hardware: Literal["auto", "off", "nvenc", "qsv", "amf", "videotoolbox"] = "off"
+    """Hardware encoder; when it is absent the software encoder takes over and says so."""
+    crf: float | None = None
+    """Constant quality in the encoder's own scale; None is visually lossless."""
+    preset: str | None = None
+    pix_fmt: str | None = None
+    """None keeps the depth and the chroma of the source."""
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """Execution; none of it changes the picture."""
+
+    device: str = "auto"
+    batch: int = 4
+    """Faces per engine call."""
+    queue: int = 6
+    """Frames in flight between two stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One pipeline."""
+
+    summary: str = ""
+    decode: DecodeOptions = field(default_factory=DecodeOptions)
+    shots: ShotOptions = field(default_factory=ShotOptions)
+    detect: DetectOptions = field(default_factory=DetectOptions)
+    track: TrackOptions = field(default_factory=TrackOptions)
+    smooth: SmoothOptions = field(default_factory=SmoothOptions)
+    engine: EngineOptions = field(default_factory=MeshEngine)
+    encode: EncodeOptions = field(default_factory=EncodeOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+
+    def analyse_key(self) -> str:
+        """Digest of what pass one reads."""
+        return digest(self, ("decode", "shots", "detect", "track", "smooth"))
+
+    def render_key(self) -> str:
+        """Digest of what pass two reads."""
+        return digest(self, ("decode", "engine", "encode"))
+
+
+def digest(recipe: Recipe, sections: Iterable[str]) -> str:
+    """SHA-256 (first 16 hex digits) of some sections of a recipe."""
+    chosen = {name: schema.encode(getattr(recipe, name)) for name in sections}
+    return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def names() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(p.name[:-5] for p in paths.data("pipelines").iterdir() if p.name.endswith(".toml"))
+
+
+def load(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Decode a shipped recipe or a TOML file, then apply ``a.b=value`` overrides.
+
+    Raises:
+        RecipeError: Unknown recipe, unreadable TOML, unknown key, wrong type or value.
+    """
+    shipped = paths.data("pipelines") / f"{name_or_file}.toml"
+    source = shipped if shipped.is_file() else Path(name_or_file)
+    if not source.is_file():
+        known = ", ".join(names())
+        raise RecipeError(f"no such pipeline; shipped ones are {known}", path=name_or_file)
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"not valid TOML: {error}", path=name_or_file) from None
+    for override in overrides:
+        _override(table, override)
+    return schema.decode(Recipe, table)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, sign, raw = override.partition("=")
+    parts = key.strip().split(".")
+    if not sign or not all(parts):
+        raise RecipeError(f"--set {override}: expected KEY=VALUE, such as smooth.pose=3.5")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = _number(raw)
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"--set {override}: {part} is a value, not a table")
+    table[parts[-1]] = value
+
+
+def _number(raw: str) -> float | str:
+    """What people type and TOML refuses: ``.5`` is a number, a bare word is text."""
+    try:
+        return float(raw)
+    except ValueError:
+        return raw.strip()
+
+
+def describe(kind: type) -> Mapping[str, Any]:
+    """Names and defaults of a section, for ``vidswap pipelines show``."""
+    return {f.name: f.default for f in fields(kind)}

@@ -1,0 +1,1 @@
+"""The two passes and what surrounds them."""

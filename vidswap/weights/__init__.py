@@ -1,0 +1,1 @@
+"""Checkpoints: manifests, cache, formats, converters."""
