@@ -2,9 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vidswap.errors import RecipeError
-from vidswap.types import VideoInfo
+
+if TYPE_CHECKING:  # the command line reads times before it needs numpy
+    from vidswap.types import VideoInfo
 
 _FRAMES = re.compile(r"(\d+)f")
 _CLOCK = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d*)?|\.\d+)s?")
@@ -36,7 +39,7 @@ def parse(text: str) -> Moment:
     return Moment(seconds=3600 * hours + 60 * minutes + float(match[3]))
 
 
-def frame_at(info: VideoInfo, moment: Moment) -> int:
+def frame_at(info: "VideoInfo", moment: Moment) -> int:
     """First frame that is shown at or after a moment, ``info.frames`` when there is none."""
     if moment.frame is not None:
         return min(moment.frame, info.frames)
@@ -45,7 +48,7 @@ def frame_at(info: VideoInfo, moment: Moment) -> int:
     return int(info.pts.searchsorted(ticks, side="left"))
 
 
-def frame_range(info: VideoInfo, start: Moment | None, end: Moment | None) -> tuple[int, int]:
+def frame_range(info: "VideoInfo", start: Moment | None, end: Moment | None) -> tuple[int, int]:
     """Half-open frame range between two moments.
 
     Raises:

@@ -1,0 +1,85 @@
+"""Progress: bars with rate and time left on a terminal, throttled JSON lines elsewhere."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+EVERY_SECONDS = 1.0
+"""JSON lines come no more often than this, and once at the end of each stage."""
+
+
+class Bars:
+    """Called with ``(stage, done, total)``; shows one bar at a time.
+
+    Args:
+        stream: Where to write.
+        as_json: JSON lines instead of a bar.
+        silent: Show nothing.
+    """
+
+    def __init__(self, stream: TextIO, *, as_json: bool, silent: bool) -> None:
+        self._stream, self._as_json, self._silent = stream, as_json, silent
+        self._stage = ""
+        self._bar: tqdm[Any] | None = None
+        self._began = self._told = 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Say how far a stage is.
+
+        Args:
+            stage: Its name; a new one closes the bar of the one before.
+            done: Frames done.
+            total: Frames in all.
+        """
+        if self._silent:
+            return
+        if stage != self._stage:
+            self.close()
+            self._stage, self._began, self._told = stage, time.monotonic(), 0.0
+        if self._as_json:
+            self._line(stage, done, total)
+        else:
+            self._draw(stage, done, total)
+
+    def close(self) -> None:
+        """Leave the last bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._stage = ""
+
+    def _draw(self, stage: str, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total,
+                desc=stage,
+                unit="frame",
+                file=self._stream,
+                dynamic_ncols=True,
+                mininterval=0.1,
+            )
+        self._bar.update(done - self._bar.n)
+
+    def _line(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done < total and now - self._told < EVERY_SECONDS:
+            return
+        self._told = now
+        rate = done / max(now - self._began, 1e-3)
+        left = (total - done) / rate if rate else None
+        fields = {
+            "time": round(time.time(), 3),
+            "event": "progress",
+            "stage": stage,
+            "done": done,
+            "total": total,
+            "frames_per_second": round(rate, 2),
+            "seconds_left": None if left is None else round(left, 1),
+        }
+        self._stream.write(json.dumps(fields) + "\n")
+        self._stream.flush()

@@ -1,0 +1,46 @@
+"""SIGINT and SIGTERM as one exception that unwinds every ``with`` block on its way out."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Interrupted(BaseException):
+    """A signal asked the program to stop. No ``except Exception`` holds it up."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.name = signal.Signals(signum).name
+        self.exit_code = 128 + signum
+
+
+@contextmanager
+def stopping_signals() -> Iterator[None]:
+    """Raise ``Interrupted`` in the main thread at the first SIGINT or SIGTERM.
+
+    The second is ignored, as a terminal and a parent process often send both and cleaning up
+    takes less than a second; the third kills at once.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[int] = []
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del frame
+        received.append(signum)
+        if len(received) == 1:
+            raise Interrupted(signum)
+        if len(received) > 2:
+            os._exit(128 + signum)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = [signal.signal(number, stop) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)
