@@ -44,14 +44,22 @@ def test_existing_output_needs_overwrite(tmp_path):
     assert output.read_bytes() == b"video"
 
 
-def test_an_output_that_appears_meanwhile_is_kept(tmp_path):
-    output = tmp_path / "out.mp4"
-    with (
-        pytest.raises(StateError, match="exists already"),
-        job.producing_output(output, overwrite=False) as part,
-    ):
+def fail_writing(output, error, overwrite=False):
+    with job.producing_output(output, overwrite=overwrite) as part:
+        part.write_bytes(b"half")
+        raise error
+
+
+def meet_another_file(output):
+    with job.producing_output(output, overwrite=False) as part:
         part.write_bytes(b"mine")
         output.write_bytes(b"theirs")
+
+
+def test_an_output_that_appears_meanwhile_is_kept(tmp_path):
+    output = tmp_path / "out.mp4"
+    with pytest.raises(StateError, match="exists already"):
+        meet_another_file(output)
     assert output.read_bytes() == b"theirs"
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
 
@@ -60,12 +68,8 @@ def test_an_output_that_appears_meanwhile_is_kept(tmp_path):
 def test_a_failed_block_leaves_nothing_and_keeps_the_old_output(tmp_path, error):
     output = tmp_path / "out.mp4"
     output.write_bytes(b"old")
-    with (
-        pytest.raises(type(error)),
-        job.producing_output(output, overwrite=True) as part,
-    ):
-        part.write_bytes(b"half")
-        raise error
+    with pytest.raises(type(error)):
+        fail_writing(output, error, overwrite=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out.mp4"]
     assert output.read_bytes() == b"old"
 
@@ -73,23 +77,16 @@ def test_a_failed_block_leaves_nothing_and_keeps_the_old_output(tmp_path, error)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 def test_disk_trouble_is_an_error_that_names_the_output(tmp_path, code):
     output = tmp_path / "out.mp4"
-    with (
-        pytest.raises(MediaError) as caught,
-        job.producing_output(output, overwrite=False) as part,
-    ):
-        part.write_bytes(b"half")
-        raise OSError(code, os.strerror(code))
+    with pytest.raises(MediaError) as caught:
+        fail_writing(output, OSError(code, os.strerror(code)))
     assert caught.value.stage == "write"
     assert caught.value.path == str(output)
     assert not list(tmp_path.iterdir())
 
 
 def test_other_system_errors_stay_bugs(tmp_path):
-    with (
-        pytest.raises(BlockingIOError),
-        job.producing_output(tmp_path / "out.mp4", overwrite=False),
-    ):
-        raise OSError(errno.EAGAIN, "again")
+    with pytest.raises(BlockingIOError):
+        fail_writing(tmp_path / "out.mp4", OSError(errno.EAGAIN, "again"))
 
 
 def test_missing_folder_and_folder_as_output(tmp_path):

@@ -1,0 +1,49 @@
+"""Layers hold, and the command line starts without anything heavy."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("numpy", "torch", "av", "cv2", "scipy", "mediapipe", "matplotlib", "PIL", "onnxruntime")
+
+
+def modules_after(code):
+    script = f"import sys, json\n{code}\njson.dump(sorted(sys.modules), sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stderr)), done.stdout
+
+
+def test_help_imports_nothing_heavy_and_lists_every_command():
+    loaded, text = modules_after(
+        "from vidswap.cli import cli\n"
+        "try: cli.main(['--help'], 'vidswap', standalone_mode=False)\n"
+        "except SystemExit: pass"
+    )
+    assert not loaded & set(HEAVY)
+    for command in ("run", "analyse", "render", "inspect", "preview", "probe", "doctor", "bench"):
+        assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("command", ["run", "bench pipeline", "pipelines show"])
+def test_help_of_a_command_imports_nothing_heavy(command):
+    loaded, text = modules_after(
+        "from vidswap.cli import cli\n"
+        f"cli.main({[*command.split(), '--help']}, 'vidswap', standalone_mode=False)"
+    )
+    assert not loaded & set(HEAVY)
+    assert "--json" in text
+
+
+def test_layers():
+    tool = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
+    if tool is None:
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run([tool, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
