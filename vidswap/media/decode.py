@@ -1,0 +1,260 @@
+"""Frames out of a clip: exactly those of its index, or an error that says which one is missing.
+
+What a decoder delivers is compared with the demuxed index frame by frame. A seek lands where the
+container likes; it counts only when the first keyframe read lies at or before the wanted frame, and
+backs off otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Discard
+from av.video.frame import VideoFrame
+
+from vidswap.errors import MediaError, RecipeError
+from vidswap.media.frame import Frame, FrameFormat
+from vidswap.media.probe import open_input
+from vidswap.recipe import DecodeOptions
+from vidswap.types import VideoInfo
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+
+class Reader(Protocol):
+    """Delivers the frames of one clip in order of presentation."""
+
+    info: VideoInfo
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Frames ``[start, stop)``; the end of the clip when ``stop`` is None.
+
+        Every frame's pts is the index's. Several iterators may be open at once.
+
+        Raises:
+            MediaError: A frame is missing, damaged, or of another size; names the frame.
+            RecipeError: The range does not lie in the clip.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close the files; iterators still open end."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_reader(info: VideoInfo, options: DecodeOptions) -> Reader:
+    """Open the reader that the options name.
+
+    Raises:
+        MediaError: That reader cannot be trusted with this clip.
+    """
+    if options.reader == "decord":
+        from vidswap.media.decord import DecordReader
+
+        reader: Reader = DecordReader(info, options)
+        return reader
+    return PyavReader(info, options)
+
+
+def check_range(info: VideoInfo, start: int, stop: int | None) -> int:
+    """Check a frame range and fill in its end.
+
+    Raises:
+        RecipeError: The range does not lie in the clip.
+    """
+    end = info.frames if stop is None else stop
+    if not 0 <= start <= end <= info.frames:
+        raise RecipeError(
+            f"frames {start} to {end} do not lie in the clip's {info.frames}", path=info.path
+        )
+    return end
+
+
+class PyavReader:
+    """Reads with PyAV; every iterator has a container of its own.
+
+    Args:
+        info: The clip's index.
+        options: Reader options.
+    """
+
+    def __init__(self, info: VideoInfo, options: DecodeOptions) -> None:
+        self.info = info
+        self._threads = options.threads
+        self._format = FrameFormat(info)
+        self._open: set[InputContainer] = set()
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Frames ``[start, stop)``, see ``Reader.frames``."""
+        stop = check_range(self.info, start, stop)
+        return self._frames(start, stop) if start < stop else iter(())
+
+    def close(self) -> None:
+        """Close every container."""
+        for container in list(self._open):
+            container.close()
+        self._open.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _frames(self, start: int, stop: int) -> Iterator[Frame]:
+        for back in _retreats(self.info, start):
+            with self._opened() as (container, stream):
+                source = _Source(container, stream)
+                if not source.land(self.info, start, back):
+                    continue
+                decoded = source.frames()
+                first = next((f for f in decoded if f.pts is not None), None)
+                late = first is None or first.pts > self.info.pts[start]
+                if late and back is not None:
+                    continue
+                yield from self._checked(
+                    chain(() if first is None else (first,), decoded), source, start, stop
+                )
+                return
+
+    def _checked(
+        self, decoded: Iterator[VideoFrame], source: _Source, start: int, stop: int
+    ) -> Iterator[Frame]:
+        """Match what comes out of the decoder with the index, one to one."""
+        pts, index = self.info.pts, start
+        for native in decoded:
+            if native.pts is None or native.pts < pts[index]:
+                if index > start:
+                    raise self._error(index, "an unexpected frame comes before it", source)
+                continue  # on the way from the keyframe to the first wanted frame
+            if native.pts > pts[index]:
+                raise self._error(index, "it is missing or damaged", source)
+            self._check(native, index, source)
+            yield Frame(index, native.pts, native, self._format)
+            index += 1
+            if index == stop:
+                return
+        raise self._error(index, "the video ends before it", source)
+
+    def _check(self, native: VideoFrame, index: int, source: _Source) -> None:
+        width, height = self.info.width, self.info.height
+        if self.info.rotation in (90, 270):
+            width, height = height, width
+        if (native.width, native.height) != (width, height):
+            size = f"{native.width}x{native.height} instead of {width}x{height}"
+            raise self._error(index, f"the picture size changes to {size}", source)
+        if native.format.name != self.info.pix_fmt:
+            change = f"{self.info.pix_fmt} to {native.format.name}"
+            raise self._error(index, f"the pixel format changes from {change}", source)
+        if native.interlaced_frame:
+            raise self._error(index, "it is interlaced", source)
+        if native.is_corrupt:
+            raise self._error(index, "it is damaged", source)
+
+    def _error(self, index: int, what: str, source: _Source) -> MediaError:
+        reason = f" ({source.broken})" if source.broken else ""
+        return MediaError(
+            f"frame {index} at {self.info.seconds(index):.3f} s of {self.info.frames}: {what}{reason}",
+            path=self.info.path,
+            stage="decode",
+            hint=f"the frames before it can be used: end at frame {index}" if index else None,
+        )
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        container = open_input(self.info.path)
+        self._open.add(container)
+        try:
+            stream = next(s for s in container.streams.video if s.index == self.info.stream_index)
+            for other in container.streams:
+                if other.index != stream.index:
+                    other.discard = Discard.all
+            stream.thread_type = "AUTO"
+            stream.thread_count = self._threads
+            stream.codec_context.options = {"err_detect": "explode"}
+            yield container, stream
+        finally:
+            self._open.discard(container)
+            container.close()
+
+
+def _retreats(info: VideoInfo, start: int) -> Iterator[int | None]:
+    """How many keyframes to go back before ``start``, then None: from the beginning."""
+    before = int(np.searchsorted(info.keyframes, info.pts[start], side="right"))
+    back = 0
+    while start and back < before - 1:
+        yield back
+        back = 2 * back + 1
+    yield None
+
+
+class _Source:
+    """Packets and frames of one open container."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        self._container = container
+        self._stream = stream
+        self._packets = self._demux()
+        self.broken = ""
+        """The last thing a demuxer or a decoder complained about."""
+
+    def land(self, info: VideoInfo, start: int, back: int | None) -> bool:
+        """Go to a keyframe at or before frame ``start``; False where the container goes too far."""
+        if back is None:
+            return True
+        target = int(info.pts[start])
+        before = info.keyframes[info.keyframes <= target]
+        try:
+            self._container.seek(int(before[-1 - back]), stream=self._stream)
+        except FFmpegError:
+            return False
+        self._packets = self._demux()
+        for packet in self._packets:
+            if packet.is_keyframe:
+                self._packets = chain((packet,), self._packets)
+                return packet.pts is not None and packet.pts <= target
+        return False
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Decode packet by packet: past damage a decoder may recover, and we count."""
+        for packet in self._packets:
+            yield from self._decode(packet)
+        yield from self._decode(None)
+
+    def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        try:
+            return self._stream.decode(packet)
+        except FFmpegError as error:
+            self.broken = str(error.strerror or error)
+            return []
+
+    def _demux(self) -> Iterator[Packet[VideoStream]]:
+        try:
+            for packet in self._container.demux(self._stream):
+                if packet.size:
+                    yield packet
+        except FFmpegError as error:
+            self.broken = str(error.strerror or error)

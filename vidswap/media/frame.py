@@ -1,0 +1,269 @@
+"""One decoded frame: read parts of it as RGB, write parts of it back, leave the rest bit-equal."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vidswap.checks import check_shape
+from vidswap.media.convert import CHEAP, SMOOTH, Converter, packed
+from vidswap.media.planes import Plane, downsample, layout, planar_format, upsample, view
+from vidswap.types import F32, U8, U16, Box, VideoInfo
+
+P = TypeVar("P", U8, U16, U8 | U16)
+
+_LUMA_STEP = 8
+"""Pixels between the samples of ``mean_luma``; dense enough to tell pictures apart."""
+
+
+class FrameFormat:
+    """What all frames of one clip share.
+
+    Args:
+        info: The clip.
+
+    Raises:
+        MediaError: The clip's pixel format is not supported.
+    """
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.pix_fmt = planar_format(info.pix_fmt)
+        self.layout = layout(self.pix_fmt)
+        self.converter = Converter(info.colour, self.layout)
+        self.width, self.height = info.width, info.height
+        self.turns = -info.rotation // 90 % 4
+        """Quarter turns counter-clockwise from the coded picture to the upright one."""
+
+    def coded_box(self, box: Box) -> Box:
+        """Where an upright box lies in the coded picture."""
+        left, top, right, bottom = box
+        if self.turns == 1:
+            return Box(self.height - bottom, left, self.height - top, right)
+        if self.turns == 2:
+            width, height = self.width, self.height
+            return Box(width - right, height - bottom, width - left, height - top)
+        if self.turns == 3:
+            return Box(top, self.width - right, bottom, self.width - left)
+        return box
+
+
+class Frame:
+    """A frame in its native planes, seen upright.
+
+    Not safe to use from two threads at once; different frames are.
+
+    Args:
+        index: Number in the clip.
+        pts: Presentation time, ticks of the clip's time base.
+        native: The decoded frame in its coded orientation; its format is converted to the planar
+            one with the same samples where it is packed.
+        form: Shared by all frames of the clip.
+    """
+
+    __slots__ = ("_form", "_writable", "bits", "height", "index", "native", "pts", "width")
+
+    def __init__(self, index: int, pts: int, native: VideoFrame, form: FrameFormat) -> None:
+        if native.format.name != form.pix_fmt:
+            native = native.reformat(format=form.pix_fmt, threads=1)
+        self.index = index
+        self.pts = pts
+        self.native = native
+        self.width, self.height = form.width, form.height
+        self.bits = 16 if form.layout.bits > 8 else 8
+        self._form = form
+        self._writable = False
+
+    def rgb(self, box: Box | None = None) -> U8 | U16:
+        """Full-range RGB of a part of the frame.
+
+        A pixel's value does not depend on the box it is asked in. Only the box is converted.
+
+        Args:
+            box: Upright pixels, clipped to the frame; None is the whole frame.
+
+        Returns:
+            (h, w, 3) upright, C-contiguous, the caller's own: uint8 for 8-bit clips, else uint16
+            spanning 0–65535.
+        """
+        box = (box or Box(0, 0, self.width, self.height)).clip(self.width, self.height)
+        if not box.width or not box.height:
+            empty: Plane = np.zeros((box.height, box.width, 3), self._dtype)
+            return empty
+        return _turn(self._coded_rgb(self._form.coded_box(box)), self._form.turns)
+
+    def paste(self, box: Box, rgb: U8 | U16) -> None:
+        """Write new pixels, through what *changed* against ``rgb(box)``.
+
+        Luma changes only inside the box. Chroma changes only where the whole block of pixels that
+        shares a sample lies inside it (an odd edge of a 4:2:0 box keeps its old chroma). Pixels
+        equal to what ``rgb(box)`` returned keep their samples bit for bit, even where YUV holds
+        colours that RGB cannot.
+
+        Args:
+            box: Upright pixels; parts outside the frame are ignored.
+            rgb: (h, w, 3) for the whole box, dtype as ``rgb`` returns.
+
+        Raises:
+            ShapeError: ``rgb`` does not fit the box.
+            TypeError: ``rgb`` has another depth than the frame.
+        """
+        check_shape(f"{box.height} {box.width} 3", rgb=rgb)
+        if rgb.dtype != self._dtype:
+            raise TypeError(f"rgb: expected {np.dtype(self._dtype)}, got {rgb.dtype}")
+        inside = box.clip(self.width, self.height)
+        if not inside.width or not inside.height:
+            return
+        rgb = rgb[
+            inside.top - box.top : inside.bottom - box.top,
+            inside.left - box.left : inside.right - box.left,
+        ]
+        area = self._form.coded_box(inside)
+        new = _turn(rgb, -self._form.turns)
+        old = self._coded_rgb(area)
+        if not self._writable:
+            # The decoder still predicts other frames from these buffers.
+            self.native.make_writable()
+            self._writable = True
+        if self._form.layout.kind == "rgb":
+            self._paste_rgb(area, new)
+        else:
+            self._paste_yuv(area, self._form.converter.deltas(new, old))
+
+    def luma(self, max_side: int) -> U8:
+        """A small upright grey picture, full range, averaged over areas.
+
+        Args:
+            max_side: Longer side of the result at most, pixels.
+
+        Returns:
+            (h, w)
+        """
+        plane = view(self.native, 0)
+        step = max(1, -(-max(plane.shape) // max_side))
+        height, width = (max(1, round(n / step)) for n in plane.shape)
+        small = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+        levels = self._levels(small.astype(np.float32))
+        return _turn(np.rint(levels).astype(np.uint8), self._form.turns)
+
+    def small(self, max_side: int) -> tuple[U8, float]:
+        """A downscaled 8-bit picture straight from the planes, for detectors.
+
+        Args:
+            max_side: Longer side of the result at most, pixels.
+
+        Returns:
+            (h, w, 3) upright RGB and the factor small / full.
+        """
+        scale = min(1.0, max_side / max(self.width, self.height))
+        size = (max(1, round(self.native.width * scale)), max(1, round(self.native.height * scale)))
+        form = self._form
+        if scale < 1 or form.layout.kind == "yuv":
+            flags = CHEAP if scale == 1 else SMOOTH
+            small = form.converter.reformat(self.native, "rgb24", size=size, flags=flags)
+            picture = packed(small)
+        else:
+            whole = self._coded_rgb(Box(0, 0, self.native.width, self.native.height))
+            picture = (whole >> 8).astype(np.uint8) if self.bits == 16 else whole
+        return _turn(picture, form.turns), size[0] / self.native.width
+
+    def mean_luma(self) -> float:
+        """Mean luma of a sparse grid of samples, [0, 255] full range."""
+        samples = view(self.native, 0)[::_LUMA_STEP, ::_LUMA_STEP]
+        return float(self._levels(samples.mean(dtype=np.float32)))
+
+    @property
+    def _dtype(self) -> type[np.uint8 | np.uint16]:
+        return np.uint16 if self.bits == 16 else np.uint8
+
+    def _levels(self, luma: F32 | np.float32) -> F32:
+        """Coded luma as full-range 8-bit levels."""
+        layout = self._form.layout
+        if self._form.converter.colour.full_range or layout.kind == "rgb":
+            out = luma * np.float32(255 / layout.top)
+        else:
+            out = (luma * np.float32(0.5 ** (layout.bits - 8)) - 16) * np.float32(255 / 219)
+        levels: F32 = np.clip(out, 0, 255)
+        return levels
+
+    def _coded_rgb(self, area: Box) -> U8 | U16:
+        left, top, right, bottom = area
+        form = self._form.layout
+        if form.kind == "rgb":
+            green, blue, red = (view(self.native, i)[top:bottom, left:right] for i in range(3))
+            return _stretch(np.stack([red, green, blue], axis=-1), form.bits)
+        y = view(self.native, 0)[top:bottom, left:right]
+        if form.kind == "grey":
+            return self._form.converter.rgb(y, None, None)
+        u, v = (upsample(view(self.native, i), form, area) for i in (1, 2))
+        return self._form.converter.rgb(y, u, v)
+
+    def _paste_rgb(self, area: Box, new: U8 | U16) -> None:
+        bits = self._form.layout.bits
+        coded = new if bits == 8 else new >> (16 - bits)
+        for index, channel in enumerate((1, 2, 0)):
+            plane = view(self.native, index)
+            plane[area.top : area.bottom, area.left : area.right] = coded[..., channel]
+
+    def _paste_yuv(self, area: Box, deltas: F32) -> None:
+        form = self._form.layout
+        _add(
+            view(self.native, 0)[area.top : area.bottom, area.left : area.right],
+            deltas[..., 0],
+            form.top,
+        )
+        if form.kind == "grey":
+            return
+        full_width, full_height = self.native.width, self.native.height
+        left, right = _blocks(area.left, area.right, form.shift_x, full_width)
+        top, bottom = _blocks(area.top, area.bottom, form.shift_y, full_height)
+        if left >= right or top >= bottom:
+            return
+        padded = _pad_to_blocks(deltas[..., 1:], area, (form.shift_x, form.shift_y))
+        x0, y0 = area.left >> form.shift_x, area.top >> form.shift_y
+        for index in (0, 1):
+            change = downsample(padded[..., index], form)
+            part = change[top - y0 : bottom - y0, left - x0 : right - x0]
+            _add(view(self.native, index + 1)[top:bottom, left:right], part, form.top)
+
+
+def _blocks(low: int, high: int, shift: int, size: int) -> tuple[int, int]:
+    """Chroma samples whose block of luma samples lies wholly inside ``[low, high)``."""
+    block = 1 << shift
+    return -(-low // block), -(-high // block) if high == size else high // block
+
+
+def _pad_to_blocks(deltas: F32, area: Box, shifts: tuple[int, int]) -> F32:
+    """Widen differences to whole chroma blocks: nothing changes outside the box."""
+    pads = []
+    for low, high, shift in (
+        (area.top, area.bottom, shifts[1]),
+        (area.left, area.right, shifts[0]),
+    ):
+        pads.append((low % (1 << shift), -high % (1 << shift)))
+    if not any(any(pad) for pad in pads):
+        return deltas
+    return np.pad(deltas, [*pads, (0, 0)], mode="edge")
+
+
+def _add(samples: Plane, change: F32, top: int) -> None:
+    """Add rounded changes in place, saturating."""
+    depth = cv2.CV_8U if samples.dtype == np.uint8 else cv2.CV_16U
+    total = cv2.add(np.ascontiguousarray(samples), np.ascontiguousarray(change), dtype=depth)
+    samples[:] = np.minimum(total, top) if depth == cv2.CV_16U else total
+
+
+def _turn(picture: P, turns: int) -> P:
+    """Rotate by quarter turns, counter-clockwise; the result owns contiguous memory."""
+    turned: P = np.array(np.rot90(picture, turns), order="C")  # type: ignore[assignment]
+    return turned
+
+
+def _stretch(samples: Plane, bits: int) -> Plane:
+    """Full-range RGB samples of any depth to 8 or 16 bits."""
+    if bits in (8, 16):
+        return samples
+    wide = samples.astype(np.uint16)
+    return (wide << (16 - bits)) | (wide >> (2 * bits - 16))

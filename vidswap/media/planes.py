@@ -1,0 +1,158 @@
+"""Sample planes of decoded frames as numpy views, and the chroma grid.
+
+Chroma is taken as MPEG-2 does: co-sited with luma horizontally, midway between lines vertically.
+Resampling it is done here and not by swscale, which assumes midway both ways and cannot work on a
+part of a picture without disturbing its rim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from vidswap.errors import MediaError
+from vidswap.types import F32, U8, U16
+
+Plane = U8 | U16
+
+_PLANAR = {
+    "nv12": "yuv420p", "nv21": "yuv420p", "nv16": "yuv422p", "nv24": "yuv444p", "nv42": "yuv444p",
+    "p010le": "yuv420p10le", "p012le": "yuv420p12le", "p016le": "yuv420p16le",
+    "p210le": "yuv422p10le", "p212le": "yuv422p12le", "p216le": "yuv422p16le",
+    "p410le": "yuv444p10le", "p412le": "yuv444p12le", "p416le": "yuv444p16le",
+    "yuyv422": "yuv422p", "uyvy422": "yuv422p", "yvyu422": "yuv422p", "uyyvyy411": "yuv411p",
+    "y210le": "yuv422p10le", "y212le": "yuv422p12le", "y216le": "yuv422p16le",
+    "xv30le": "yuv444p10le", "xv36le": "yuv444p12le", "xv48le": "yuv444p16le",
+    "vuyx": "yuv444p", "vuya": "yuva444p", "ayuv64le": "yuva444p16le", "v30xle": "yuv444p10le",
+    "monow": "gray", "monob": "gray",
+}  # fmt: skip
+"""Packed and half-packed formats with the planar one that holds the same samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a planar pixel format stores a picture."""
+
+    kind: Literal["yuv", "grey", "rgb"]
+    bits: int
+    shift_x: int
+    """log2 of luma columns per chroma column."""
+    shift_y: int
+    """log2 of luma rows per chroma row."""
+
+    @property
+    def top(self) -> int:
+        """Largest sample value."""
+        return (1 << self.bits) - 1
+
+
+@lru_cache(maxsize=64)
+def planar_format(pix_fmt: str) -> str:
+    """The planar little-endian format that holds the same samples.
+
+    Raises:
+        MediaError: None does without loss.
+    """
+    if pix_fmt in _PLANAR:
+        return _PLANAR[pix_fmt]
+    if pix_fmt.endswith("be") and pix_fmt[:-2] + "le" in av.video.frame.supported_np_pix_fmts:
+        return planar_format(pix_fmt[:-2] + "le")
+    form = av.VideoFormat(pix_fmt, 64, 64)
+    bits = max(c.bits for c in form.components)
+    alpha = any(c.is_alpha for c in form.components)
+    if form.is_rgb and not pix_fmt.startswith("gbr"):
+        depth = next(d for d in (8, 10, 12, 14, 16) if d >= bits)
+        suffix = "" if depth == 8 else f"{depth}le"
+        return f"gbr{'a' if alpha else ''}p{suffix}"
+    planes = ("yuv", "gray", "gbr")
+    if not pix_fmt.startswith(planes) or bits > 16 or pix_fmt.endswith(("be", "f32le", "f16le")):
+        raise MediaError(f"pixel format {pix_fmt} is not supported")
+    return pix_fmt
+
+
+@lru_cache(maxsize=64)
+def layout(pix_fmt: str) -> Layout:
+    """Describe a planar format."""
+    form = av.VideoFormat(pix_fmt, 64, 64)
+    bits = form.components[0].bits
+    if form.is_rgb:
+        return Layout("rgb", bits, 0, 0)
+    if len(form.components) < 3:
+        return Layout("grey", bits, 0, 0)
+    chroma = form.components[1]
+    return Layout(
+        "yuv", bits, (64 // chroma.width).bit_length() - 1, (64 // chroma.height).bit_length() - 1
+    )
+
+
+def view(frame: VideoFrame, index: int) -> Plane:
+    """One plane as a writable (h, w) array that shares the frame's memory."""
+    plane = frame.planes[index]
+    dtype: type[np.uint8 | np.uint16] = (
+        np.uint8 if frame.format.components[0].bits <= 8 else np.uint16
+    )
+    stride = abs(plane.line_size) // np.dtype(dtype).itemsize
+    samples: Plane = np.frombuffer(memoryview(plane), dtype)
+    rows = samples.reshape(-1, stride)
+    rows = rows[::-1] if plane.line_size < 0 else rows
+    return rows[: plane.height, : plane.width]
+
+
+def upsample(plane: Plane, form: Layout, area: tuple[int, int, int, int]) -> Plane:
+    """Chroma at every luma position of an area, linearly interpolated.
+
+    Args:
+        plane: (ch, cw) the whole chroma plane.
+        form: Its layout.
+        area: left, top, right, bottom in luma samples, half-open.
+
+    Returns:
+        (bottom - top, right - left), the same whatever else the area holds.
+    """
+    left, top, right, bottom = area
+    if not form.shift_x and not form.shift_y:
+        return plane[top:bottom, left:right]
+    x0, y0 = max((left >> form.shift_x) - 1, 0), max((top >> form.shift_y) - 1, 0)
+    x1 = min((right >> form.shift_x) + 2, plane.shape[1])
+    y1 = min((bottom >> form.shift_y) + 2, plane.shape[0])
+    sx, sy = 0.5**form.shift_x, 0.5**form.shift_y
+    matrix = np.array([[sx, 0, left * sx - x0], [0, sy, (top + 0.5) * sy - 0.5 - y0]])
+    out: Plane = cv2.warpAffine(
+        np.ascontiguousarray(plane[y0:y1, x0:x1]),
+        matrix,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return out
+
+
+def downsample(delta: F32, form: Layout) -> F32:
+    """Average differences at luma positions onto the chroma grid: the transpose of ``upsample``.
+
+    A block of pixels that does not change at all keeps its sample, whatever its neighbours do.
+
+    Args:
+        delta: (h, w) with h and w multiples of a chroma block.
+        form: The layout.
+
+    Returns:
+        (h >> shift_y, w >> shift_x)
+    """
+    changed = np.abs(delta)
+    for _ in range(form.shift_y):
+        delta = (delta[0::2] + delta[1::2]) * np.float32(0.5)
+        changed = changed[0::2] + changed[1::2]
+    for _ in range(form.shift_x):
+        even, odd = delta[:, 0::2], delta[:, 1::2]
+        before = np.concatenate([even[:, :1], odd[:, :-1]], axis=1)
+        delta = even * np.float32(0.5) + (odd + before) * np.float32(0.25)
+        changed = changed[:, 0::2] + changed[:, 1::2]
+    out: F32 = np.where(changed > 0, delta, np.float32(0))
+    return out

@@ -1,0 +1,338 @@
+"""What a clip holds, learnt by demuxing it: timestamps, keyframes, colour, other streams.
+
+The index comes from the packets, never from header counts: ``nb_frames`` counts frames that an edit
+list hides and is zero in Matroska, and a container's duration may be absent or belong to the audio.
+Only as many packets are decoded as it takes to see one frame.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Discard, Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vidswap.errors import MediaError
+from vidswap.types import Colour, StreamInfo, VideoInfo
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+
+HD_LINES = 720
+"""Shorter side, in pixels, from which an untagged picture is taken as BT.709."""
+
+_FIELD_ORDERS = {2: "top field first", 3: "bottom field first", 4: "top first", 5: "bottom first"}
+_MATRIX_NAMES = {1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
+_UNSUPPORTED_MATRICES = {
+    8: "YCgCo",
+    11: "YDzDx",
+    12: "chromaticity-derived",
+    13: "chromaticity-derived CL",
+    14: "ICtCp",
+}
+
+
+def probe(path: str | Path, *, allow_truncated: bool = False) -> VideoInfo:
+    """Scan a clip.
+
+    Args:
+        path: A local file.
+        allow_truncated: Index what is there of a file that was cut short, with a warning,
+            instead of refusing it.
+
+    Returns:
+        The index; ``pts`` has exactly the frames that a player shows.
+
+    Raises:
+        MediaError: Missing, empty or unreadable file, no video, no index (moov), cut short,
+            interlaced, or a colour matrix that cannot be converted.
+    """
+    path = Path(path)
+    with open_input(path) as container:
+        stream = video_stream(container, path)
+        scan = _scan(container, stream, path)
+        cut = _cut_short(container, scan, path)
+        if cut and not allow_truncated:
+            raise MediaError(
+                f"the file is cut short: {cut}",
+                path=path,
+                stage="probe",
+                hint="copy or download it again",
+            )
+        return _describe(container, stream, scan, path, cut)
+
+
+def open_input(path: str | Path, *, options: dict[str, str] | None = None) -> InputContainer:
+    """Open a media file, with a message that says what is wrong when it cannot be.
+
+    Raises:
+        MediaError: Missing, empty, not a file, or not understood by any demuxer.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MediaError("no such file", path=path, stage="open")
+    if not path.is_file():
+        raise MediaError("not a file", path=path, stage="open")
+    if path.stat().st_size == 0:
+        raise MediaError("the file is empty", path=path, stage="open")
+    try:
+        return av.open(str(path), options=options or {}, metadata_errors="replace")
+    except (FFmpegError, OSError, ValueError) as error:
+        raise MediaError(_why_unreadable(path, error), path=path, stage="open") from error
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] == b"ftyp":
+        return "the index (moov) of this mp4/mov is missing or damaged; the recording was cut off"
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"not a media file, or damaged beyond reading ({reason})"
+
+
+def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
+    """The stream a player would show; cover art never counts.
+
+    Raises:
+        MediaError: There is none, or no decoder for it.
+    """
+    moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not moving:
+        found = ", ".join(s.type for s in container.streams) or "nothing"
+        raise MediaError(f"no video in it; it holds {found}", path=path, stage="probe")
+    best = container.streams.best("video")
+    stream = next((s for s in moving if best is not None and s.index == best.index), moving[0])
+    if stream.codec_context is None:
+        raise MediaError(f"no decoder for video stream {stream.index}", path=path, stage="probe")
+    return stream
+
+
+@dataclass(slots=True, eq=False)
+class _Scan:
+    """What the packets said."""
+
+    pts: list[int] = field(default_factory=list)
+    keyframes: list[int] = field(default_factory=list)
+    timeless: int = 0
+    latest: int = 0
+    last_duration: int = 0
+    end: Fraction = Fraction(0)
+    """Latest end of any packet of any stream, in seconds."""
+    frame: VideoFrame | None = None
+    error: str = ""
+
+
+def _scan(container: InputContainer, stream: VideoStream, path: Path) -> _Scan:
+    scan = _Scan()
+    everything = "matroska" in container.format.name
+    for other in container.streams:
+        if other.index != stream.index and not everything:
+            other.discard = Discard.all
+    stream.thread_count = 1
+    try:
+        for packet in container.demux():
+            if packet.size:
+                _see(scan, packet, stream)
+    except FFmpegError as error:
+        scan.error = str(error.strerror or error)
+    if scan.timeless:
+        raise MediaError(
+            f"{scan.timeless} packets of video stream {stream.index} carry no presentation time",
+            path=path,
+            stage="probe",
+            hint="remux it, for instance into mkv",
+        )
+    if scan.frame is None:
+        scan.frame = _flush(stream)
+    return scan
+
+
+def _see(scan: _Scan, packet: Packet[Stream], stream: VideoStream) -> None:
+    _see_end(scan, packet)
+    if packet.stream_index != stream.index:
+        return
+    if scan.frame is None:
+        scan.frame = _first_frame(packet)
+    if packet.is_discard or packet.is_corrupt or _hidden(packet, stream):
+        return
+    if packet.pts is None:
+        scan.timeless += 1
+        return
+    if not scan.pts or packet.pts > scan.latest:
+        scan.latest, scan.last_duration = packet.pts, packet.duration or 0
+    scan.pts.append(packet.pts)
+    if packet.is_keyframe:
+        scan.keyframes.append(packet.pts)
+
+
+def _see_end(scan: _Scan, packet: Packet[Stream]) -> None:
+    time = packet.pts if packet.pts is not None else packet.dts
+    if time is not None and packet.time_base:
+        scan.end = max(scan.end, (time + (packet.duration or 0)) * packet.time_base)
+
+
+def _hidden(packet: Packet[Stream], stream: VideoStream) -> bool:
+    """VP8 stores its never-shown reference frames as packets of their own (RFC 6386 §9.1)."""
+    return stream.codec_context.name == "vp8" and not bytes(packet)[0] >> 4 & 1
+
+
+def _first_frame(packet: Packet[Stream]) -> VideoFrame | None:
+    try:
+        frames = packet.decode()
+    except FFmpegError:
+        return None
+    return next((f for f in frames if isinstance(f, VideoFrame)), None)
+
+
+def _flush(stream: VideoStream) -> VideoFrame | None:
+    try:
+        return next(iter(stream.decode(None)), None)
+    except FFmpegError:
+        return None
+
+
+def _cut_short(container: InputContainer, scan: _Scan, path: Path) -> str:
+    """Why the file must be incomplete, or ``""``; only what the container itself promises counts."""
+    if scan.error:
+        return f"reading stops after {len(scan.pts)} frames ({scan.error})"
+    size = path.stat().st_size
+    if "mp4" in container.format.name:
+        entries = [e for s in container.streams for e in s.index_entries]
+        missing = sum(e.pos + e.size > size for e in entries)
+        return f"{missing} of {len(entries)} packets lie beyond its end" if missing else ""
+    if "matroska" in container.format.name and container.duration:
+        promised = Fraction(container.duration, av.time_base)
+        short = promised - scan.end
+        if short > max(Fraction(1, 2), promised / 50):
+            return f"{float(scan.end):.2f} s of {float(promised):.2f} s are there"
+    return ""
+
+
+def _describe(
+    container: InputContainer, stream: VideoStream, scan: _Scan, path: Path, cut: str
+) -> VideoInfo:
+    if not scan.pts or scan.frame is None:
+        raise MediaError(
+            f"no frame of video stream {stream.index} can be decoded", path=path, stage="probe"
+        )
+    pts = np.sort(np.array(scan.pts, np.int64))
+    if (np.diff(pts) == 0).any():
+        raise MediaError("two frames share one timestamp", path=path, stage="probe")
+    frame = scan.frame
+    _refuse_interlaced(stream, frame, path)
+    rotation, warnings = _rotation(frame)
+    colour, remark = _colour(frame, path)
+    warnings += [remark] if remark else []
+    warnings += [f"the file is cut short ({cut}); only what is there is used"] if cut else []
+    base = stream.time_base or Fraction(1, 90000)
+    width, height = frame.width, frame.height
+    if rotation in (90, 270):
+        width, height = height, width
+    span = int(pts[-1] - pts[0])
+    step = scan.last_duration or (span // (len(pts) - 1) if len(pts) > 1 else round(1 / 25 / base))
+    duration = span + max(step, 1)
+    return VideoInfo(
+        path=str(path),
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        pix_fmt=frame.format.name,
+        width=width,
+        height=height,
+        rotation=rotation,
+        sample_aspect=Fraction(stream.sample_aspect_ratio or 1) or Fraction(1),
+        colour=colour,
+        time_base=base,
+        pts=pts,
+        keyframes=np.unique(np.array(scan.keyframes, np.int64)),
+        frame_rate=stream.average_rate or len(pts) / (duration * base),
+        duration=duration,
+        stream_index=stream.index,
+        streams=tuple(_other(s) for s in container.streams if s.index != stream.index),
+        warnings=tuple(warnings),
+    )
+
+
+def _refuse_interlaced(stream: VideoStream, frame: VideoFrame, path: Path) -> None:
+    order = stream.codec_context.field_order
+    if frame.interlaced_frame or order in _FIELD_ORDERS:
+        name = _FIELD_ORDERS.get(order, "field order unknown")
+        raise MediaError(
+            f"interlaced video ({name}); only progressive frames can be swapped",
+            path=path,
+            stage="probe",
+            hint="deinterlace it first, for instance with FFmpeg's bwdif filter",
+        )
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
+    """The container's 3 × 3 display matrix as nine fixed-point integers, or None."""
+    data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
+    return None if data is None else struct.unpack("<9i", bytes(data)[:36])
+
+
+def _rotation(frame: VideoFrame) -> tuple[int, list[str]]:
+    """Clockwise display rotation, and remarks about what is not a plain rotation."""
+    warnings = []
+    quarter = round(-frame.rotation / 90) * 90 % 360
+    if -frame.rotation % 90:
+        warnings.append(f"rotated by {-frame.rotation % 360}°; taken as {quarter}° for processing")
+    matrix = display_matrix(frame)
+    if matrix and matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0:
+        warnings.append("the display matrix mirrors the picture; faces are processed mirrored")
+    return quarter, warnings
+
+
+def _colour(frame: VideoFrame, path: Path) -> tuple[Colour, str]:
+    """Tags of the first frame, an assumption where the matrix is missing, and a remark on it."""
+    matrix, primaries = int(frame.colorspace), int(frame.color_primaries)
+    if matrix in _UNSUPPORTED_MATRICES:
+        name = _UNSUPPORTED_MATRICES[matrix]
+        raise MediaError(f"the colour matrix {name} is not supported", path=path, stage="probe")
+    remark, assumed = "", False
+    if frame.format.is_rgb:
+        matrix = 0
+    elif matrix not in _MATRIX_NAMES and matrix not in (4, 7, 10):
+        assumed = True
+        lines = min(frame.width, frame.height)
+        matrix = {1: 1, 9: 9}.get(primaries) or (1 if lines >= HD_LINES else 6)
+        remark = (
+            f"colour matrix untagged: {_MATRIX_NAMES[matrix]} assumed "
+            f"({frame.width}x{frame.height}, primaries {primaries})"
+        )
+    elif matrix == 10:
+        remark = "BT.2020 constant luminance is treated as non-constant luminance"
+    return (
+        Colour(
+            primaries=primaries,
+            transfer=int(frame.color_trc),
+            matrix=matrix,
+            full_range=int(frame.color_range) == 2 or "yuvj" in frame.format.name,
+            bits=max(c.bits for c in frame.format.components),
+            assumed=assumed,
+        ),
+        remark,
+    )
+
+
+def _other(stream: Stream) -> StreamInfo:
+    kind = stream.type if stream.type != "unknown" else "data"
+    context = stream.codec_context
+    codec = context.codec.canonical_name if context is not None else (stream.name or "unknown")
+    if stream.type == "attachment":
+        codec = stream.metadata.get("mimetype", "unknown")
+    return StreamInfo(
+        index=stream.index,
+        kind=kind,
+        codec=codec,
+        language=stream.metadata.get("language"),
+        title=stream.metadata.get("title"),
+    )
