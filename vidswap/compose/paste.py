@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vidswap.errors import ShapeError
-from vidswap.media.decode import Frame
+from vidswap.media.frame import Frame
 from vidswap.types import Box, Patch
 
 

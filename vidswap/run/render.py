@@ -11,7 +11,7 @@ from typing import Protocol
 
 from vidswap.compose.paste import paste, waves
 from vidswap.engines import Plan, SwapEngine
-from vidswap.media.decode import Frame
+from vidswap.media.frame import Frame
 from vidswap.recipe import RunOptions
 from vidswap.run.prefetch import Clock, Sink, consuming, producing
 from vidswap.types import Box, Patch, TargetFace, Track, TrackFrame
