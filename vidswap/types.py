@@ -204,6 +204,8 @@ class SourceFace:
     """(3,) degrees."""
     path: str
     score: float
+    warnings: tuple[str, ...] = ()
+    """Advice on the photograph, such as a turned head or an open mouth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

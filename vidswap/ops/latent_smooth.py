@@ -1,0 +1,152 @@
+"""Motion-compensated robust Whittaker smoothing of latent codes.
+
+Encoder jitter is broadband, speech and blinks are not slow: a low pass on codes removes either
+too little or too much. So the part of the codes that pose and expression explain is regressed on
+the (smoothed) motion and kept, and only the residual is smoothed, hard.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from vidswap.checks import check_shape
+from vidswap.ops.smooth import fill, robust_whittaker, smooth, whittaker
+from vidswap.recipe import SmoothOptions
+from vidswap.types import F64, Bool
+
+RIDGE = 1e-2
+"""Ridge of the motion fit, relative to the number of trusted frames, on unit-variance motion."""
+MIN_SEGMENT = 5
+"""Frames below which a segment is passed through."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Smoothed:
+    """Smoothed codes and how they came about."""
+
+    codes: F64
+    """(T, L, D)"""
+    weights: F64
+    """(T,) share of trust the residual smoother gave each frame; 0 = rejected as an outlier."""
+    explained: float
+    """[0, 1] share of the codes' variance that the motion explains, over all segments."""
+
+
+def smooth_latents(  # noqa: PLR0913 - four arrays of one clip, three facts about them
+    codes: F64,
+    motion: F64,
+    confidence: F64,
+    seconds: F64,
+    options: SmoothOptions,
+    *,
+    cuts: tuple[int, ...] = (),
+    angles: int = 3,
+    fine_from: int | None = None,
+) -> Smoothed:
+    """Smooth per-frame codes of one face.
+
+    Args:
+        codes: (T, L, D) latent codes.
+        motion: (T, k) pose angles first, then expression measures, any units; k may be 0.
+        confidence: (T,) [0, 1]; below 0.3 a frame counts nothing.
+        seconds: (T,) ascending.
+        options: Cut-offs, method and robustness; ``method`` other than ``whittaker`` smooths the
+            codes plainly, with the ``expression`` cut-off.
+        cuts: Frames at which a new shot starts; nothing is smoothed across them.
+        angles: Leading columns of ``motion`` that are head pose; only they may be despiked, since
+            a blink looks like a spike.
+        fine_from: First layer of the fine group, smoothed with ``options.fine``; None has none.
+
+    Returns:
+        Smoothed codes with diagnostics.
+    """
+    check_shape(
+        "T L D, T k, T, T", codes=codes, motion=motion, confidence=confidence, seconds=seconds
+    )
+    trust = np.where(np.asarray(confidence) < 0.3, 0.0, confidence)
+    out, weights = np.empty(codes.shape), np.empty(len(codes))
+    left = total = 0.0
+    edges = [0, *sorted(cuts), len(codes)]
+    for start, stop in pairwise(edges):
+        part = slice(start, stop)
+        if stop - start < MIN_SEGMENT:
+            out[part], weights[part] = codes[part], trust[part]
+            continue
+        if options.method != "whittaker":
+            out[part] = smooth(
+                codes[part], seconds[part], options.expression, trust[part], options.method
+            )
+            weights[part] = trust[part]
+            continue
+        tidy = smooth_motion(motion[part], seconds[part], trust[part], options, angles)
+        moved = _moved(codes[part], tidy, trust[part])
+        rest = codes[part] - moved
+        curve, weights[part] = _residual(rest, seconds[part], trust[part], options, fine_from)
+        out[part] = moved + curve
+        left += float((rest - rest.mean(0)).var(0).sum()) * (stop - start)
+        total += float(codes[part].var(0).sum()) * (stop - start)
+    return Smoothed(out, weights, 1 - left / total if total > 0 else 0.0)
+
+
+def smooth_motion(
+    motion: F64, seconds: F64, trust: F64, options: SmoothOptions, angles: int = 3
+) -> F64:
+    """(T, k) motion measures, pose despiked and smoothed at ``pose``, the rest at ``expression``."""
+    out = np.empty(motion.shape)
+    pose = motion[:, :angles]
+    out[:, :angles] = whittaker(
+        pose, seconds, options.pose, trust * ~spikes(fill(pose, seconds, trust))
+    )
+    out[:, angles:] = whittaker(motion[:, angles:], seconds, options.expression, trust)
+    return out
+
+
+def spikes(values: F64, reach: int = 3, limit: float = 4.0) -> Bool:
+    """(T,) rows in which any channel is a Hampel outlier: ``limit`` deviations off its local median."""
+    if not values.size:
+        return np.zeros(len(values), bool)
+    padded = np.pad(
+        values, ((reach, reach), (0, 0)), mode="reflect" if len(values) > reach else "edge"
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
+    middle = np.median(windows, -1)
+    spread = 1.4826 * np.median(np.abs(windows - middle[..., None]), -1)
+    floor = 1e-9 + 0.1 * np.median(np.abs(np.diff(values, axis=0)), 0) if len(values) > 1 else 1e-9
+    far: Bool = (np.abs(values - middle) > limit * np.maximum(spread, floor)).any(1)
+    return far
+
+
+def _moved(codes: F64, motion: F64, trust: F64) -> F64:
+    """(T, L, D) mean code plus what a weighted ridge regression on the motion explains."""
+    weight = trust / max(trust.sum(), 1e-12) if trust.any() else np.full(len(codes), 1 / len(codes))
+    flat = codes.reshape(len(codes), -1).astype(np.float64)
+    mean = weight @ flat
+    count, k = np.count_nonzero(trust), motion.shape[1]
+    if k == 0 or count < 4 * k:
+        return np.broadcast_to(mean, flat.shape).reshape(codes.shape).copy()
+    centred = motion - weight @ motion
+    scale = np.sqrt(weight @ centred**2)
+    z = centred / np.where(scale > 1e-12, scale, 1)
+    gram = (z * weight[:, None]).T @ z + RIDGE * np.eye(k)
+    fitted = np.linalg.solve(gram, (z * weight[:, None]).T @ (flat - mean))
+    moved: F64 = (mean + z @ fitted).reshape(codes.shape)
+    return moved
+
+
+def _residual(
+    rest: F64, seconds: F64, trust: F64, options: SmoothOptions, fine_from: int | None
+) -> tuple[F64, F64]:
+    layers = rest.shape[1]
+    split = layers if fine_from is None else min(fine_from, layers)
+    curve, weights = np.empty(rest.shape), trust
+    for group, cutoff in (
+        (slice(split, layers), options.fine),
+        (slice(0, split), options.residual),
+    ):
+        if rest[:, group].size:
+            curve[:, group], weights = robust_whittaker(
+                rest[:, group], seconds, cutoff, trust,
+                iterations=options.iterations, huber=options.huber, reject=options.reject,
+            )  # fmt: skip
+    return curve, weights
