@@ -1,0 +1,170 @@
+"""e4e and pSp: a face crop → W+ codes, with the generator they were trained for beside.
+
+Both have the same weights by name and shape; only the forward pass differs, so the kind is part of
+the configuration.
+
+Source: Richardson et al., Encoding in Style, 2021 (pSp); Tov et al., Designing an Encoder for
+StyleGAN Image Manipulation, 2021 (e4e).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidswap.checks import check_shape
+from vidswap.models.irse import WIDTHS, Trunk
+from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
+
+COARSE, MIDDLE = 3, 7
+"""Codes below ``COARSE`` are read from the 16 px map, those below ``MIDDLE`` from the 32 px map."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderConfig:
+    """Shape of an encoder."""
+
+    size: int = 1024
+    """Side of the pictures of the generator, pixels; it sets the number of codes."""
+    encoder_type: Literal["Encoder4Editing", "GradualStyleEncoder"] = "Encoder4Editing"
+    """e4e adds code 0 to every other one; pSp (``GradualStyleEncoder``) does not."""
+    channel_multiplier: float = 2.0
+    style_dim: int = 512
+    input_size: int = 256
+    """Side of the picture that is read, pixels."""
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        if self.num_ws <= MIDDLE:
+            raise ValueError(f"size: {self.size} is too small for the three groups of codes")
+
+    @property
+    def generator(self) -> StyleGAN2Config:
+        """Shape of the generator whose codes are predicted."""
+        return StyleGAN2Config(
+            self.size, style_dim=self.style_dim, channel_multiplier=self.channel_multiplier
+        )
+
+    @property
+    def num_ws(self) -> int:
+        """Codes of one picture."""
+        return self.generator.num_ws
+
+
+class StyleHeads(nn.Module):
+    """Several map-to-style heads on the same feature map, run as grouped convolutions.
+
+    Each head halves the map with 3 × 3 convolutions down to one pixel, then a linear layer. The
+    first convolution of all heads reads the same map: it is a single ordinary convolution.
+
+    Args:
+        heads: How many.
+        side: Side of the map, a power of two.
+        features: Channels of the map and of a style.
+    """
+
+    def __init__(self, heads: int, side: int, features: int) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(
+                features * (heads if k else 1),
+                features * heads,
+                3,
+                stride=2,
+                padding=1,
+                groups=heads if k else 1,
+            )
+            for k in range(int(math.log2(side)))
+        )
+        self.weight = nn.Parameter(torch.randn(heads, features, features))
+        self.bias = nn.Parameter(torch.zeros(heads, features))
+        self.scale = 1.0 / math.sqrt(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, features, side, side) → (B, heads, features)."""
+        for conv in self.convs:
+            x = F.leaky_relu(conv(x), 0.01)
+        heads = x.reshape(len(x), *self.bias.shape).transpose(0, 1) * self.scale
+        styles = torch.baddbmm(self.bias[:, None], heads, self.weight.transpose(1, 2))
+        return styles.transpose(0, 1)
+
+
+class Encoder(nn.Module):
+    """Face crop → W+ codes."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or EncoderConfig()
+        features, side = self.config.style_dim, self.config.input_size // 16
+        self.trunk = Trunk()
+        self.lateral32 = nn.Conv2d(WIDTHS[2], features, 1)
+        self.lateral64 = nn.Conv2d(WIDTHS[1], features, 1)
+        self.coarse = StyleHeads(COARSE, side, features)
+        self.middle = StyleHeads(MIDDLE - COARSE, 2 * side, features)
+        self.fine = StyleHeads(self.config.num_ws - MIDDLE, 4 * side, features)
+        self.register_buffer("latent_avg", torch.zeros(self.config.num_ws, features))
+        self.latent_avg: Tensor
+
+    def forward(self, x: Tensor, stage: int | None = None) -> Tensor:
+        """Codes of face crops, mean code included.
+
+        Args:
+            x: (B, 3, 256, 256) FFHQ crops in [-1, 1].
+            stage: e4e's progressive training: only codes 1 to ``stage`` get their own offset, the
+                others equal code 0; ``None`` is the trained network.
+
+        Returns:
+            (B, num_ws, style_dim)
+        """
+        return self.offsets(x, stage) + self.latent_avg
+
+    def offsets(self, x: Tensor, stage: int | None = None) -> Tensor:
+        """Codes relative to the mean code, (B, num_ws, style_dim); arguments as in ``forward``."""
+        check_shape(f"B 3 {self.config.input_size} {self.config.input_size}", x=x)
+        c64, c32, c16 = self.trunk(x, (6, 20, 23))
+        p32 = _double(c16) + self.lateral32(c32)
+        p64 = _double(p32) + self.lateral64(c64)
+        codes = torch.cat([self.coarse(c16), self.middle(p32), self.fine(p64)], dim=1)
+        if self.config.encoder_type == "GradualStyleEncoder":
+            return codes
+        last = codes.shape[1] - 1 if stage is None else stage
+        rest = torch.zeros_like(codes[:, last + 1 :])
+        return codes[:, :1] + torch.cat([torch.zeros_like(codes[:, :1]), codes[:, 1 : last + 1], rest], 1)
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+
+
+class Inversion(NamedTuple):
+    """What an autoencoder gives back."""
+
+    picture: Tensor
+    """(B, 3, S, S)"""
+    codes: Tensor
+    """(B, num_ws, style_dim)"""
+
+
+class Autoencoder(nn.Module):
+    """Encoder and generator of one published checkpoint."""
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.encoder = Encoder(config)
+        self.decoder = StyleGAN2(self.encoder.config.generator)
+
+    def forward(self, x: Tensor, *, small: bool = False) -> Inversion:
+        """Encode and decode with the stored noise.
+
+        Args:
+            x: (B, 3, 256, 256) FFHQ crops in [-1, 1].
+            small: Average the picture to 256 px.
+        """
+        codes = self.encoder(x)
+        picture = self.decoder.synthesis(codes)
+        if small:
+            picture = F.adaptive_avg_pool2d(picture, (256, 256))
+        return Inversion(picture, codes)

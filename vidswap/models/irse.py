@@ -1,0 +1,161 @@
+"""IR-SE50: the trunk that ArcFace, e4e and pSp share, and the ArcFace embedder on top of it.
+
+Source: Deng et al., ArcFace, 2019; Hu et al., Squeeze-and-Excitation Networks, 2018; the
+improved-residual variant of TreB1eN/InsightFace_Pytorch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vidswap.checks import check_shape
+
+DEPTHS = (3, 4, 14, 3)
+WIDTHS = (64, 128, 256, 512)
+SCALES = (2, 6, 20, 23)
+"""Last block of each stage, at strides 2, 4, 8 and 16."""
+
+
+class Crop(NamedTuple):
+    """Face window of a 256 px FFHQ crop, half-open rows and columns."""
+
+    top: int = 35
+    bottom: int = 223
+    left: int = 32
+    right: int = 220
+
+
+@dataclass(frozen=True, slots=True)
+class ArcFaceConfig:
+    """Shape of the embedder."""
+
+    size: int = 112
+    """Side of the picture that is read, pixels."""
+    features: int = 512
+    """Features of an embedding."""
+
+
+class SqueezeExcite(nn.Module):
+    """Channel attention from global averages."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, channels // reduction, 1, bias=False)
+        self.expand = nn.Conv2d(channels // reduction, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, C, H, W)."""
+        weight = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(weight)
+
+
+class Bottleneck(nn.Module):
+    """Improved residual block: norm, conv, PReLU, strided conv, norm, squeeze-and-excite."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.act = nn.PReLU(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.attention = SqueezeExcite(outputs)
+        self.stride = stride
+        self.shortcut: nn.Module | None = None
+        if inputs != outputs:
+            conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) → (B, outputs, H / stride, W / stride)."""
+        y = self.act(self.conv1(self.norm1(x)))
+        y = self.attention(self.norm2(self.conv2(y)))
+        if self.shortcut is not None:
+            return y + self.shortcut(x)
+        return y + x[:, :, :: self.stride, :: self.stride]
+
+
+class Trunk(nn.Module):
+    """24 blocks in four stages; each stage starts with stride two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(64), nn.PReLU(64))
+        self.blocks = nn.ModuleList()
+        before = 64
+        for depth, width in zip(DEPTHS, WIDTHS, strict=True):
+            for index in range(depth):
+                self.blocks.append(Bottleneck(before, width, 2 if index == 0 else 1))
+                before = width
+
+    def forward(self, x: Tensor, at: Sequence[int] = SCALES) -> tuple[Tensor, ...]:
+        """Feature maps after chosen blocks.
+
+        Args:
+            x: (B, 3, H, W) in [-1, 1].
+            at: Indices of blocks, ascending.
+
+        Returns:
+            One (B, C, h, w) map for each of them.
+        """
+        x = self.stem(x)
+        maps = []
+        for index, block in enumerate(self.blocks[: at[-1] + 1]):
+            x = block(x)
+            if index in at:
+                maps.append(x)
+        return tuple(maps)
+
+
+class ArcFace(nn.Module):
+    """Aligned face → unit identity vector."""
+
+    def __init__(self, config: ArcFaceConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ArcFaceConfig()
+        side, features = self.config.size // 16, self.config.features
+        self.trunk = Trunk()
+        self.norm = nn.BatchNorm2d(WIDTHS[-1])
+        self.linear = nn.Linear(WIDTHS[-1] * side**2, features)
+        self.embedding_norm = nn.BatchNorm1d(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 112, 112) in [-1, 1] → (B, 512), unit length."""
+        return F.normalize(self.raw(x))
+
+    def raw(self, x: Tensor) -> Tensor:
+        """(B, 3, 112, 112) in [-1, 1] → (B, 512) before normalisation."""
+        return self._head(self.trunk(x, SCALES[-1:])[0])
+
+    def scales(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Four flattened feature maps, then the unit embedding: the multi-scale identity loss."""
+        check_shape(f"B 3 {self.config.size} {self.config.size}", x=x)
+        maps = self.trunk(x)
+        return (*(m.flatten(1) for m in maps), F.normalize(self._head(maps[-1])))
+
+    def _head(self, x: Tensor) -> Tensor:
+        # The published model flattens channel-first whatever the memory layout.
+        embedding: Tensor = self.embedding_norm(self.linear(self.norm(x).flatten(1)))
+        return embedding
+
+    def crop(self, x: Tensor, window: Crop | None = None) -> Tensor:
+        """Inner face of FFHQ crops, pooled to the size that is read.
+
+        Args:
+            x: (B, 3, S, S) FFHQ crops in [-1, 1]; other sides than 256 are area-resized first.
+            window: Rows and columns at 256 px.
+
+        Returns:
+            (B, 3, 112, 112)
+        """
+        check_shape("B 3 S S", x=x)
+        w = window or Crop()
+        if x.shape[-1] != 256:
+            x = F.interpolate(x, size=(256, 256), mode="area")
+        face = x[:, :, w.top : w.bottom, w.left : w.right]
+        return F.adaptive_avg_pool2d(face, (self.config.size, self.config.size))
