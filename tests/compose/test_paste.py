@@ -42,7 +42,7 @@ def test_a_larger_overlapping_face_always_comes_later(found):
 
 
 def test_faces_apart_share_one_wave():
-    assert waves([Box(0, 0, 9, 9), Box(9, 0, 12, 9), Box(0, 9, 9, 12)]) == [[1, 2, 0]]
+    assert waves([Box(0, 0, 9, 9), Box(9, 0, 12, 9), Box(0, 9, 9, 12)]) == [[2, 1, 0]]
     assert waves([]) == []
 
 

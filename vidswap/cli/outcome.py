@@ -74,7 +74,7 @@ def _exit_code(result: object) -> int:
 
 def _from_click(error: click.ClickException) -> RecipeError:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    hint = context and f"{context.command_path} --help lists what it takes"
+    hint = None if context is None else f"{context.command_path} --help lists what it takes"
     return RecipeError(error.format_message(), stage="usage", hint=hint)
 
 
