@@ -84,9 +84,7 @@ def load(arch: str, config: Mapping[str, Any] | None, state: Mapping[str, Tensor
     return network.eval()
 
 
-def load_official(
-    arch: str, tree: object, config: Mapping[str, Any] | None = None
-) -> nn.Module:
+def load_official(arch: str, tree: object, config: Mapping[str, Any] | None = None) -> nn.Module:
     """A network filled from an official checkpoint, in evaluation mode.
 
     Args:

@@ -85,7 +85,10 @@ class Golden:
         }
 
     def inputs(self):
-        return {name: torch.from_numpy(value("input:" + name, *row)) for name, *row in self.spec["inputs"]}
+        return {
+            name: torch.from_numpy(value("input:" + name, *row))
+            for name, *row in self.spec["inputs"]
+        }
 
     def check(self, name, ours):
         """Compare one output, given whole, within its tolerance; returns the largest deviation."""

@@ -1,8 +1,14 @@
+import json
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tests.models.seeded import golden
+from tests.models.seeded import GOLDEN, golden
 from vidswap import zoo
+from vidswap.errors import ShapeError
+from vidswap.weights.convert import convert
+from vidswap.weights.rules import stylegan2
 
 
 def nested(official):
@@ -31,3 +37,55 @@ def test_rosinality(name):
         maps = [x[f"noise.{j}"] for j in range(9)]
         fixture.check("image_wplus_extnoise", synthesis(x["wplus"], noise=maps))
         fixture.check("image_wplus_nonoise", synthesis(x["wplus"], noise="none"))
+
+
+def test_nvidia():
+    fixture = golden("nvidia_g64")
+    official = fixture.weights()
+    network = zoo.load_official("stylegan2-generator", {"G_ema": official}).freeze()
+    x = fixture.inputs()
+    mapping, synthesis = network.mapping, network.synthesis
+    ws = mapping(x["z"], 0.5, cutoff=8)
+    fixture.check("w", mapping(x["z"]))
+    fixture.check("ws_trunc", ws)
+    fixture.check("image_trunc", synthesis(ws))
+    fixture.check("image_trunc_all", synthesis(mapping(x["z"], 0.5)))
+    fixture.check("image_ws", synthesis(x["ws"]))
+    fixture.check("image_ws_nonoise", synthesis(x["ws"], noise="none"))
+    clamped = zoo.load_official("stylegan2-generator", official, {"clamp": 0.75}).freeze()
+    fixture.check("image_ws_clamp", clamped.synthesis(x["ws"]))
+
+
+def test_nvidia_equals_rosinality_through_the_published_key_map():
+    """Both tables agree on where every tensor goes, and on the configuration."""
+    fixture = golden("nvidia_g64")
+    nvidia = fixture.layout()
+    rows = json.loads((GOLDEN / "nvidia_g64.keymap.json").read_text())["rows"]
+    names = {official: other for official, other, _ in rows if other}
+    ours = {}
+    for rule_set, state in (
+        (stylegan2.NVIDIA_RULES, nvidia),
+        (stylegan2.RULES, golden("rosinality_g64").layout()),
+    ):
+        for key in state:
+            if "kernel" in key or "resample_filter" in key:
+                continue
+            ours.setdefault(names.get(key, key), set()).add(own_name(rule_set, key, state[key]))
+    assert all(len(found) == 1 for found in ours.values()), ours
+    assert len(ours) == len(zoo.expected("stylegan2-generator", {"size": 64}))
+
+
+def own_name(rules, key, tensor):
+    (name,) = convert([replace(rule, optional=True) for rule in rules], {key: tensor})
+    return name
+
+
+def test_discriminator():
+    fixture = golden("rosinality_d64")
+    network = zoo.load_official("stylegan2-discriminator", {"d": fixture.weights(), "g": {}})
+    x = fixture.inputs()
+    with torch.inference_mode():
+        fixture.check("logits4", network(x["image4"]))
+        fixture.check("logits2", network(x["image2"]))
+    with pytest.raises(ShapeError, match="not a multiple"):
+        network(x["image4"].repeat(2, 1, 1, 1)[:6])

@@ -6,11 +6,12 @@ Inversion, 2023.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 CLASSES = (
     "background", "skin", "left brow", "right brow", "left eye", "right eye", "glasses", "left ear",
@@ -57,7 +58,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H, W)."""
-        return F.relu(self.norm(self.conv(x)))
+        return functional.relu(self.norm(self.conv(x)))
 
 
 class BasicBlock(nn.Module):
@@ -76,8 +77,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H / stride, W / stride)."""
-        y = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x)))))
-        return F.relu(y + self.shortcut(x))
+        y = self.norm2(self.conv2(functional.relu(self.norm1(self.conv1(x)))))
+        return functional.relu(y + self.shortcut(x))
 
 
 class ResNet18(nn.Module):
@@ -90,12 +91,12 @@ class ResNet18(nn.Module):
         widths = (64, 64, 128, 256, 512)
         self.stages = nn.ModuleList(
             nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            for a, b in pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) → (B, 128, H/8, W/8), (B, 256, H/16, W/16), (B, 512, H/32, W/32)."""
-        x = F.max_pool2d(F.relu(self.norm(self.conv(x))), 3, 2, 1)
+        x = functional.max_pool2d(functional.relu(self.norm(self.conv(x))), 3, 2, 1)
         at8 = self.stages[1](self.stages[0](x))
         at16 = self.stages[2](at8)
         return at8, at16, self.stages[3](at16)
@@ -129,7 +130,7 @@ class FeatureFusion(nn.Module):
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         """(B, C/2, H, W) twice → (B, C, H, W)."""
         x: Tensor = self.conv(torch.cat([detail, context], dim=1))
-        weight = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        weight = self.expand(functional.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(weight) + x
 
 
@@ -144,7 +145,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """(B, inputs, h, w) → (B, classes, *size)."""
         logits = self.classify(self.conv(x))
-        return F.interpolate(logits, size, mode="bilinear", align_corners=True)
+        return functional.interpolate(logits, size, mode="bilinear", align_corners=True)
 
 
 class BiSeNet(nn.Module):
@@ -188,9 +189,9 @@ class BiSeNet(nn.Module):
     def _features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         at8, at16, at32 = self.backbone(x)
         pooled = self.average(at32.mean((2, 3), keepdim=True))
-        up = F.interpolate(self.refine32(at32) + pooled, at16.shape[2:], mode="nearest")
+        up = functional.interpolate(self.refine32(at32) + pooled, at16.shape[2:], mode="nearest")
         context16 = self.smooth32(up)
-        up = F.interpolate(self.refine16(at16) + context16, at8.shape[2:], mode="nearest")
+        up = functional.interpolate(self.refine16(at16) + context16, at8.shape[2:], mode="nearest")
         return at8, self.smooth16(up), context16
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from vidswap.checks import check_shape
 from vidswap.errors import ShapeError
@@ -29,7 +29,9 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         """Check what the generator's configuration checks too."""
-        StyleGAN2Config(self.size, channel_multiplier=self.channel_multiplier, channel_max=self.channel_max)
+        StyleGAN2Config(
+            self.size, channel_multiplier=self.channel_multiplier, channel_max=self.channel_max
+        )
 
     def channels(self, side: int) -> int:
         """Channels of the level of that side, as in the generator."""
@@ -65,11 +67,15 @@ class EqualConv(nn.Module):
             # A 1 × 1 kernel sees one blurred pixel in four: only those are computed.
             before, stride, padding = (1, 2, 0) if self.kernel > 1 else (2, 1, 0)
             pad = 2 if self.kernel > 1 else 1
-            x = F.conv2d(x, self.blur.to(x.dtype), stride=before, padding=pad, groups=x.shape[1])
+            x = functional.conv2d(
+                x, self.blur.to(x.dtype), stride=before, padding=pad, groups=x.shape[1]
+            )
         if self.bias is None:
-            return F.conv2d(x, self.weight * self.scale, stride=stride, padding=padding)
+            return functional.conv2d(x, self.weight * self.scale, stride=stride, padding=padding)
         weight, bias = self.weight * (self.scale * SQRT2), self.bias * SQRT2
-        return F.leaky_relu_(F.conv2d(x, weight, bias, stride=stride, padding=padding), SLOPE)
+        return functional.leaky_relu_(
+            functional.conv2d(x, weight, bias, stride=stride, padding=padding), SLOPE
+        )
 
 
 class ResidualBlock(nn.Module):
@@ -83,7 +89,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H / 2, W / 2)."""
-        return (self.conv2(self.conv1(x)) + self.shortcut(x)) / SQRT2
+        y: Tensor = (self.conv2(self.conv1(x)) + self.shortcut(x)) / SQRT2
+        return y
 
 
 class Discriminator(nn.Module):

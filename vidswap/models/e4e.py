@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from vidswap.checks import check_shape
 from vidswap.models.irse import WIDTHS, Trunk
@@ -86,7 +86,7 @@ class StyleHeads(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, features, side, side) → (B, heads, features)."""
         for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.01)
+            x = functional.leaky_relu(conv(x), 0.01)
         heads = x.reshape(len(x), *self.bias.shape).transpose(0, 1) * self.scale
         styles = torch.baddbmm(self.bias[:, None], heads, self.weight.transpose(1, 2))
         return styles.transpose(0, 1)
@@ -132,11 +132,13 @@ class Encoder(nn.Module):
             return codes
         last = codes.shape[1] - 1 if stage is None else stage
         rest = torch.zeros_like(codes[:, last + 1 :])
-        return codes[:, :1] + torch.cat([torch.zeros_like(codes[:, :1]), codes[:, 1 : last + 1], rest], 1)
+        return codes[:, :1] + torch.cat(
+            [torch.zeros_like(codes[:, :1]), codes[:, 1 : last + 1], rest], 1
+        )
 
 
 def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
 class Inversion(NamedTuple):
@@ -166,5 +168,5 @@ class Autoencoder(nn.Module):
         codes = self.encoder(x)
         picture = self.decoder.synthesis(codes)
         if small:
-            picture = F.adaptive_avg_pool2d(picture, (256, 256))
+            picture = functional.adaptive_avg_pool2d(picture, (256, 256))
         return Inversion(picture, codes)

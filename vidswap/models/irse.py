@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from vidswap.checks import check_shape
 
@@ -49,7 +49,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
-        weight = self.expand(F.relu(self.reduce(x.mean((2, 3), keepdim=True))))
+        weight = self.expand(functional.relu(self.reduce(x.mean((2, 3), keepdim=True))))
         return x * torch.sigmoid(weight)
 
 
@@ -72,11 +72,12 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H / stride, W / stride)."""
+        short = (
+            x[:, :, :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
+        )
         y = self.act(self.conv1(self.norm1(x)))
-        y = self.attention(self.norm2(self.conv2(y)))
-        if self.shortcut is not None:
-            return y + self.shortcut(x)
-        return y + x[:, :, :: self.stride, :: self.stride]
+        total: Tensor = self.attention(self.norm2(self.conv2(y))) + short
+        return total
 
 
 class Trunk(nn.Module):
@@ -126,7 +127,7 @@ class ArcFace(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) in [-1, 1] → (B, 512), unit length."""
-        return F.normalize(self.raw(x))
+        return functional.normalize(self.raw(x))
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) in [-1, 1] → (B, 512) before normalisation."""
@@ -136,7 +137,7 @@ class ArcFace(nn.Module):
         """Four flattened feature maps, then the unit embedding: the multi-scale identity loss."""
         check_shape(f"B 3 {self.config.size} {self.config.size}", x=x)
         maps = self.trunk(x)
-        return (*(m.flatten(1) for m in maps), F.normalize(self._head(maps[-1])))
+        return (*(m.flatten(1) for m in maps), functional.normalize(self._head(maps[-1])))
 
     def _head(self, x: Tensor) -> Tensor:
         # The published model flattens channel-first whatever the memory layout.
@@ -156,6 +157,6 @@ class ArcFace(nn.Module):
         check_shape("B 3 S S", x=x)
         w = window or Crop()
         if x.shape[-1] != 256:
-            x = F.interpolate(x, size=(256, 256), mode="area")
+            x = functional.interpolate(x, size=(256, 256), mode="area")
         face = x[:, :, w.top : w.bottom, w.left : w.right]
-        return F.adaptive_avg_pool2d(face, (self.config.size, self.config.size))
+        return functional.adaptive_avg_pool2d(face, (self.config.size, self.config.size))

@@ -5,10 +5,11 @@ Source: Choi et al., LatentSwap, 2024 (arXiv v2).
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from vidswap.checks import check_shape
 
@@ -53,8 +54,7 @@ class LatentMixer(nn.Module):
         d = self.config.style_dim
         widths = (2 * d, 2 * d, 2 * d, d, d, d)
         self.linears = nn.ModuleList(
-            ParallelLinear(self.config.layers, a, b)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            ParallelLinear(self.config.layers, a, b) for a, b in pairwise(widths)
         )
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
@@ -74,6 +74,6 @@ class LatentMixer(nn.Module):
         x = torch.cat([source, target], dim=-1)
         x = x[None] if x.ndim == 2 else x.transpose(0, 1)
         for k, linear in enumerate(self.linears):
-            x = linear(F.silu(x) if k else x)
+            x = linear(functional.silu(x) if k else x)
         mixed = x.squeeze(0) if source.ndim == 2 else x.transpose(0, 1)
         return mixed + self.config.residual * target

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 SQRT2 = math.sqrt(2.0)
 SLOPE = 0.2
@@ -47,7 +47,13 @@ class EqualLinear(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, bias: float = 0.0, lr: float = 1.0, activate: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: float = 0.0,
+        lr: float = 1.0,
+        activate: bool = False,
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr)
@@ -60,8 +66,8 @@ class EqualLinear(nn.Module):
         """(..., inputs) → (..., outputs)."""
         gain = SQRT2 if self.activate else 1.0
         # Scaling the few activations is cheaper than scaling the weight.
-        y = F.linear(x * (self.scale * gain), self.weight, self.bias * (self.lr * gain))
-        return F.leaky_relu(y, SLOPE) if self.activate else y
+        y = functional.linear(x * (self.scale * gain), self.weight, self.bias * (self.lr * gain))
+        return functional.leaky_relu(y, SLOPE) if self.activate else y
 
 
 class ModulatedConv(nn.Module):
@@ -94,7 +100,13 @@ class ModulatedConv(nn.Module):
         self.energy: Tensor | None
 
     def forward(
-        self, x: Tensor, w: Tensor, offset: Tensor, *, gain: float = 1.0, regions: Tensor | None = None
+        self,
+        x: Tensor,
+        w: Tensor,
+        offset: Tensor,
+        *,
+        gain: float = 1.0,
+        regions: Tensor | None = None,
     ) -> Tensor:
         """Modulate, convolve, demodulate, add.
 
@@ -122,10 +134,10 @@ class ModulatedConv(nn.Module):
         demodulation = torch.rsqrt(style.square() @ self._energy().t() + 1e-8)
         x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
-            y = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            y = F.conv2d(y, self.blur.to(y.dtype), padding=1, groups=self.blur.shape[0])
+            y = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            y = functional.conv2d(y, self.blur.to(y.dtype), padding=1, groups=self.blur.shape[0])
         else:
-            y = F.conv2d(x, self.weight, padding=self.padding)
+            y = functional.conv2d(x, self.weight, padding=self.padding)
         return y, demodulation[:, :, None, None].to(y.dtype)
 
     def _energy(self) -> Tensor:
@@ -208,7 +220,7 @@ class StyledConv(nn.Module):
             y = torch.cat([y, torch.addcmul(bias[:, self.outputs :], features, strength)], dim=1)
         elif noise is not None:
             y += noise * strength
-        y = F.leaky_relu_(y, SLOPE)
+        y = functional.leaky_relu_(y, SLOPE)
         return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
 
 
@@ -271,4 +283,4 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, channels, 2 H, 2 W)."""
         kernel = self.kernel.to(x.dtype)
-        return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=kernel.shape[0])
+        return functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=kernel.shape[0])

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from vidswap.checks import check_shape
 from vidswap.models.irse import SCALES, Trunk
@@ -105,8 +105,8 @@ class LPIPS(nn.Module):
         x, maps = (x - mean) / std, []
         for plan, conv in zip(self.plan, self.convs, strict=True):
             if plan.pool:
-                x = F.max_pool2d(x, plan.pool, 2)
-            x = F.relu(conv(x))
+                x = functional.max_pool2d(x, plan.pool, 2)
+            x = functional.relu(conv(x))
             if plan.tap:
                 maps.append(x)
         return maps
@@ -133,7 +133,7 @@ class FeatureDistance(nn.Module):
 
         def extract(x: Tensor) -> Sequence[Tensor]:
             if x.shape[-1] > 256:
-                x = F.interpolate(x, size=(256, 256), mode="area")
+                x = functional.interpolate(x, size=(256, 256), mode="area")
             maps: tuple[Tensor, ...] = trunk(x, SCALES)
             return maps
 

@@ -5,11 +5,11 @@ Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN, 20
 Generative Adversarial Networks with Limited Data, 2020.
 """
 
-import math
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -65,8 +65,7 @@ class Mapping(nn.Module):
         super().__init__()
         widths = [config.z_dim] + [config.style_dim] * config.mapping_layers
         self.layers = nn.ModuleList(
-            EqualLinear(a, b, lr=0.01, activate=True)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            EqualLinear(a, b, lr=0.01, activate=True) for a, b in pairwise(widths)
         )
         self.register_buffer("w_avg", torch.zeros(config.style_dim))
         self.w_avg: Tensor
@@ -104,7 +103,8 @@ class Mapping(nn.Module):
         inputs = first.weight.shape[1] if isinstance(first, EqualLinear) else len(weight)
         rng = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, inputs, generator=rng).to(weight)
-        return torch.stack([self.single(part).sum(0) for part in z.split(1000)]).sum(0) / samples
+        parts = torch.split(z, 1000)
+        return torch.stack([self.single(part).sum(0) for part in parts]).sum(0) / samples
 
 
 class Synthesis(nn.Module):
@@ -160,16 +160,14 @@ class Synthesis(nn.Module):
             raise ShapeError(f"noise: expected {len(self.layers)} maps, got {len(noise)}")
         x = self.const.to(ws.dtype).expand(len(ws), -1, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
-        rgb: Tensor | None = None
-        for j, layer in enumerate(self.layers):
-            assert isinstance(layer, StyledConv)  # noqa: S101
+        rgb: Tensor | float = 0.0
+        for j, layer in enumerate(cast("list[StyledConv]", self.layers)):
             given = None if features is None else features.get(j)
             x = given if given is not None else layer(x, ws[:, j], _noise(layer, j, ws, noise, rng))
             if j % 2 == 0:
-                picture = self.to_rgb[j // 2](x, ws[:, j + 1])
-                rgb = picture if rgb is None else self.upsample(rgb).add_(picture)
-        assert rgb is not None  # noqa: S101
-        return rgb
+                below = 0.0 if j == 0 else self.upsample(rgb)
+                rgb = below + self.to_rgb[j // 2](x, ws[:, j + 1])
+        return cast("Tensor", rgb)
 
 
 def _noise(
@@ -212,7 +210,8 @@ class StyleGAN2(nn.Module):
         noise: NoiseMode = "fixed",
     ) -> Tensor:
         """(B, z_dim) → (B, 3, size, size)."""
-        return self.synthesis(self.mapping(z, truncation, cutoff), noise=noise)
+        picture: Tensor = self.synthesis(self.mapping(z, truncation, cutoff), noise=noise)
+        return picture
 
     def freeze(self) -> "StyleGAN2":
         """Evaluation mode without gradients, constants prepared; returns itself."""
@@ -221,5 +220,3 @@ class StyleGAN2(nn.Module):
             if isinstance(module, ModulatedConv):
                 module.prepare()
         return self
-
-

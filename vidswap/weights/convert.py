@@ -66,10 +66,16 @@ def convert(
             matched = True
             key = match.string
             covered.add(key)
-            name = match.expand(rule.name) if isinstance(rule.name, str) else rule.name and rule.name(match)
+            name = (
+                match.expand(rule.name)
+                if isinstance(rule.name, str)
+                else rule.name and rule.name(match)
+            )
             if name is None:
                 continue
-            if name in plain or (name in merged and (rule.merge is None or merged[name][0] is not rule)):
+            if name in plain or (
+                name in merged and (rule.merge is None or merged[name][0] is not rule)
+            ):
                 problems.append(f"two tensors claim {name!r}, the second is {key!r}")
             elif rule.merge is None:
                 plain[name] = _apply(rule, state[key], key)
@@ -103,14 +109,18 @@ def _apply(rule: Rule, tensor: Tensor, key: str) -> Tensor:
         return rule.tensor(tensor)
     except (RuntimeError, ValueError, IndexError) as error:
         shape = tuple(tensor.shape)
-        raise WeightsError(f"{key!r} has an unusable shape {shape}: {error}", stage=STAGE) from error
+        raise WeightsError(
+            f"{key!r} has an unusable shape {shape}: {error}", stage=STAGE
+        ) from error
 
 
 def _stack(name: str, parts: Mapping[int, Tensor]) -> Tensor:
     import torch
 
     if sorted(parts) != list(range(len(parts))):
-        raise WeightsError(f"{name!r} needs parts 0 to {max(parts)}, found {sorted(parts)}", stage=STAGE)
+        raise WeightsError(
+            f"{name!r} needs parts 0 to {max(parts)}, found {sorted(parts)}", stage=STAGE
+        )
     shapes = {tuple(part.shape) for part in parts.values()}
     if len(shapes) > 1:
         raise WeightsError(f"the parts of {name!r} differ in shape: {sorted(shapes)}", stage=STAGE)

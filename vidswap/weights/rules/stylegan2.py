@@ -40,7 +40,7 @@ def _map(noise: Tensor) -> Tensor:
 
 
 def _after(offset: int, template: str) -> Any:
-    """A name whose ``{}`` is the first group plus ``offset``; later groups are ``{1}``, …"""
+    """A name whose ``{}`` is the first group plus ``offset``; later groups follow."""
 
     def name(match: re.Match[str]) -> str:
         first, *rest = match.groups()
