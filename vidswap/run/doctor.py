@@ -95,7 +95,7 @@ def _opencv() -> Check:
 
 
 def _encoders() -> Check:
-    from vidswap.media.encode import available_encoders
+    from vidswap.media.encoders import available_encoders
 
     found = available_encoders()
     if "libx264" not in found:
