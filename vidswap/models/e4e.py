@@ -32,7 +32,9 @@ class EncoderConfig:
     encoder_type: Literal["Encoder4Editing", "GradualStyleEncoder"] = "Encoder4Editing"
     """e4e adds code 0 to every other one; pSp (``GradualStyleEncoder``) does not."""
     channel_multiplier: float = 2.0
+    channel_max: int = 512
     style_dim: int = 512
+    mapping_layers: int = 8
     input_size: int = 256
     """Side of the picture that is read, pixels."""
 
@@ -45,7 +47,11 @@ class EncoderConfig:
     def generator(self) -> StyleGAN2Config:
         """Shape of the generator whose codes are predicted."""
         return StyleGAN2Config(
-            self.size, style_dim=self.style_dim, channel_multiplier=self.channel_multiplier
+            self.size,
+            style_dim=self.style_dim,
+            mapping_layers=self.mapping_layers,
+            channel_multiplier=self.channel_multiplier,
+            channel_max=self.channel_max,
         )
 
     @property
