@@ -78,4 +78,5 @@ RULES = (
 def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Configuration, from the shapes; ``encoder_type`` is not in them."""
     found = stylegan2.config(state, "decoder.")
-    return {"size": found["size"], "channel_multiplier": found["channel_multiplier"]}
+    del found["z_dim"]
+    return found

@@ -144,29 +144,34 @@ DISCRIMINATOR_RULES = (
 
 def config(state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
     """Configuration of a rosinality generator, from its shapes."""
-    maps = [k for k in state if re.fullmatch(re.escape(prefix) + r"noises\.noise_\d+", k)]
-    size = max((int(state[k].shape[-1]) for k in maps), default=0)
-    top = state.get(f"{prefix}convs.{len(maps) - 2}.activate.bias")
-    return _config(size, int(state[f"{prefix}input.input"].shape[1]), top)
+    official = {k.removeprefix(prefix): t for k, t in state.items() if k.startswith(prefix)}
+    sides = [t.shape[-1] for k, t in official.items() if re.fullmatch(r"noises\.noise_\d+", k)]
+    top = official[f"convs.{len(sides) - 2}.activate.bias"]
+    mapping = [t for k, t in official.items() if re.fullmatch(r"style\.\d+\.weight", k)]
+    return {**_widths(max(sides), official["input.input"].shape[1], len(top)), **_mapping(mapping)}
 
 
 def nvidia_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Configuration of an NVIDIA generator, from its shapes; the clamp is not in them."""
-    sides = [int(m[1]) for k in state if (m := re.fullmatch(r"synthesis\.b(\d+)\.torgb\.bias", k))]
-    size = max(sides, default=0)
-    top = state.get(f"synthesis.b{size}.conv1.bias")
-    return _config(size, int(state["synthesis.b4.const"].shape[0]), top)
+    matches = (re.fullmatch(r"synthesis\.b(\d+)\.torgb\.bias", key) for key in state)
+    size = max(int(match[1]) for match in matches if match)
+    top = state[f"synthesis.b{size}.conv1.bias"]
+    mapping = [t for k, t in state.items() if re.fullmatch(r"mapping\.fc\d+\.weight", k)]
+    return {**_widths(size, len(state["synthesis.b4.const"]), len(top)), **_mapping(mapping)}
 
 
 def discriminator_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Configuration of a rosinality discriminator, from its shapes."""
-    blocks = {int(m[1]) for k in state if (m := re.fullmatch(r"convs\.(\d+)\.conv1\.0\.weight", k))}
-    widest = int(state["final_conv.0.weight"].shape[0])
-    return _config(4 << len(blocks), widest, state["convs.0.1.bias"])
+    blocks = [k for k in state if re.fullmatch(r"convs\.\d+\.conv1\.0\.weight", k)]
+    widest, top = len(state["final_conv.0.weight"]), len(state["convs.0.1.bias"])
+    return _widths(4 << len(blocks), widest, top)
 
 
-def _config(size: int, widest: int, top: Tensor | None) -> dict[str, Any]:
-    # The width above the cap shows at the finest level; below the cap the multiplier is the cap's.
-    width = widest if top is None else int(top.shape[0])
-    multiplier = width * size / 16384 if width < widest else max(2.0, widest * size / 16384)
-    return {"size": size, "channel_multiplier": multiplier, "channel_max": widest}
+def _widths(size: int, widest: int, top: int) -> dict[str, Any]:
+    # Where the finest level has the full width, any multiplier that reaches it is right.
+    return {"size": size, "channel_multiplier": top * size / 16384, "channel_max": widest}
+
+
+def _mapping(weights: list[Tensor]) -> dict[str, Any]:
+    style_dim, z_dim = weights[0].shape
+    return {"z_dim": z_dim, "style_dim": style_dim, "mapping_layers": len(weights)}
