@@ -21,7 +21,7 @@ from av.stream import Disposition, Stream
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
-from vidswap.types import U8
+from vidswap.types import U8, U16
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -95,7 +95,7 @@ def picture(index: int, width: int, height: int) -> U8:
     rgb = np.stack(
         [128 + 70 * wave, 110 + 60 * np.sin(x / 31 + index / 20), 120 + 60 * np.cos(y / 23)], -1
     )
-    out = rgb.clip(30, 225).astype(np.uint8)
+    out: U8 = rgb.clip(30, 225).astype(np.uint8)
     strip = height // 4
     for bit in range(BITS):
         left, right = bit * width // BITS, (bit + 1) * width // BITS
@@ -103,7 +103,7 @@ def picture(index: int, width: int, height: int) -> U8:
     return out
 
 
-def read_barcode(rgb: np.ndarray) -> int:
+def read_barcode(rgb: U8 | U16) -> int:
     """Frame number from an upright picture, 8 or 16 bit; -1 where it cannot be read."""
     height, width = rgb.shape[:2]
     grey = rgb.astype(np.float32).mean(axis=2) / (257 if rgb.dtype == np.uint16 else 1)
@@ -160,7 +160,7 @@ def _interleaved(feeds: list[Iterator[Packet[Stream]]]) -> Iterator[Packet[Strea
 
 
 def _video(out: OutputContainer, clip: Clip) -> VideoStream:
-    stream: VideoStream = out.add_stream(clip.codec, rate=clip.rate)  # type: ignore[call-overload]
+    stream: VideoStream = out.add_stream(clip.codec, rate=clip.rate)  # type: ignore[call-overload,assignment]
     turned = clip.rotation in (90, 270)
     stream.width = clip.height if turned else clip.width
     stream.height = clip.width if turned else clip.height
@@ -214,7 +214,7 @@ def _frames(stream: VideoStream, clip: Clip) -> Iterator[Packet[Stream]]:
 
 
 def _noise(out: OutputContainer, audio: Audio, seed: int) -> Iterator[Packet[Stream]]:
-    stream: AudioStream = out.add_stream(audio.codec, rate=audio.rate)  # type: ignore[call-overload]
+    stream: AudioStream = out.add_stream(audio.codec, rate=audio.rate)  # type: ignore[call-overload,assignment]
     stream.codec_context.layout = "mono"
     stream.time_base = Fraction(1, audio.rate)
     if audio.language:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
 
 from vidswap.media.planes import Layout, Plane, view
 from vidswap.types import F32, U8, U16, Colour
@@ -49,8 +51,7 @@ class Converter:
     def __init__(self, colour: Colour, layout: Layout) -> None:
         self.colour = colour
         self.layout = layout
-        self.space = _SWS.get(colour.matrix, Colorspace.ITU601)
-        self.range = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
+        self.space, self.range = swscale_space(colour)
         self._weights = _weights(colour, layout)
         # A reformatter keeps a scaling context that two threads must not use at once.
         self._local = threading.local()
@@ -74,7 +75,7 @@ class Converter:
             view(source, index)[:] = neutral if plane is None else plane
         return packed(self.reformat(source, "rgb48le" if deep else "rgb24"))
 
-    def deltas(self, new: U8 | U16, old: U8 | U16) -> F32:
+    def deltas(self, new: U8 | U16, old: U8 | U16) -> list[F32]:
         """Differences of two RGB pictures in units of the coded samples.
 
         Args:
@@ -82,11 +83,10 @@ class Converter:
             old: (h, w, 3).
 
         Returns:
-            (h, w, 3) luma, blue and red difference.
+            Luma, blue and red difference, (h, w) each.
         """
         difference = cv2.subtract(new, old, dtype=cv2.CV_32F)
-        out: F32 = cv2.transform(difference, self._weights)
-        return out
+        return [cv2.transform(difference, row[None]) for row in self._weights]
 
     def reformat(
         self,
@@ -125,11 +125,17 @@ class Converter:
         return made
 
 
+def swscale_space(colour: Colour) -> tuple[Colorspace, ColorRange]:
+    """Matrix and range of a clip in swscale's numbers."""
+    levels = ColorRange.JPEG if colour.full_range else ColorRange.MPEG
+    return _SWS.get(colour.matrix, Colorspace.ITU601), levels
+
+
 def packed(frame: VideoFrame) -> U8 | U16:
     """The pixels of an ``rgb24`` or ``rgb48le`` frame, (h, w, 3), sharing its memory."""
     deep = frame.format.name == "rgb48le"
     plane = frame.planes[0]
-    samples: Plane = np.frombuffer(memoryview(plane), np.uint16 if deep else np.uint8)
+    samples: NDArray[Any] = np.frombuffer(memoryview(plane), np.uint16 if deep else np.uint8)
     rows = samples.reshape(frame.height, -1)
     return rows[:, : frame.width * 3].reshape(frame.height, frame.width, 3)
 

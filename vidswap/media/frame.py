@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from vidswap.checks import check_shape
 from vidswap.media.convert import CHEAP, SMOOTH, Converter, packed
-from vidswap.media.planes import Plane, downsample, layout, planar_format, upsample, view
+from vidswap.media.planes import Layout, Plane, downsample, layout, planar_format, upsample, view
 from vidswap.types import F32, U8, U16, Box, VideoInfo
-
-P = TypeVar("P", U8, U16, U8 | U16)
 
 _LUMA_STEP = 8
 """Pixels between the samples of ``mean_luma``; dense enough to tell pictures apart."""
@@ -63,7 +62,17 @@ class Frame:
         form: Shared by all frames of the clip.
     """
 
-    __slots__ = ("_form", "_writable", "bits", "height", "index", "native", "pts", "width")
+    __slots__ = (
+        "_form",
+        "_known",
+        "_writable",
+        "bits",
+        "height",
+        "index",
+        "native",
+        "pts",
+        "width",
+    )
 
     def __init__(self, index: int, pts: int, native: VideoFrame, form: FrameFormat) -> None:
         if native.format.name != form.pix_fmt:
@@ -75,6 +84,8 @@ class Frame:
         self.bits = 16 if form.layout.bits > 8 else 8
         self._form = form
         self._writable = False
+        self._known: tuple[Box, Plane] | None = None
+        """The part converted last; a paste follows a read of the same pixels."""
 
     def rgb(self, box: Box | None = None) -> U8 | U16:
         """Full-range RGB of a part of the frame.
@@ -90,8 +101,7 @@ class Frame:
         """
         box = (box or Box(0, 0, self.width, self.height)).clip(self.width, self.height)
         if not box.width or not box.height:
-            empty: Plane = np.zeros((box.height, box.width, 3), self._dtype)
-            return empty
+            return _empty(box, self.bits)
         return _turn(self._coded_rgb(self._form.coded_box(box)), self._form.turns)
 
     def paste(self, box: Box, rgb: U8 | U16) -> None:
@@ -127,10 +137,11 @@ class Frame:
             # The decoder still predicts other frames from these buffers.
             self.native.make_writable()
             self._writable = True
+        self._known = None
         if self._form.layout.kind == "rgb":
             self._paste_rgb(area, new)
         else:
-            self._paste_yuv(area, self._form.converter.deltas(new, old))
+            self._paste_yuv(area, *self._form.converter.deltas(new, old))
 
     def luma(self, max_side: int) -> U8:
         """A small upright grey picture, full range, averaged over areas.
@@ -188,7 +199,19 @@ class Frame:
         levels: F32 = np.clip(out, 0, 255)
         return levels
 
-    def _coded_rgb(self, area: Box) -> U8 | U16:
+    def _coded_rgb(self, area: Box) -> Plane:
+        """RGB of a part of the coded picture; not to be written to."""
+        if self._known is not None and _within(area, self._known[0]):
+            outer, picture = self._known
+            return picture[
+                area.top - outer.top : area.bottom - outer.top,
+                area.left - outer.left : area.right - outer.left,
+            ]
+        picture = self._converted(area)
+        self._known = area, picture
+        return picture
+
+    def _converted(self, area: Box) -> Plane:
         left, top, right, bottom = area
         form = self._form.layout
         if form.kind == "rgb":
@@ -207,26 +230,26 @@ class Frame:
             plane = view(self.native, index)
             plane[area.top : area.bottom, area.left : area.right] = coded[..., channel]
 
-    def _paste_yuv(self, area: Box, deltas: F32) -> None:
+    def _paste_yuv(self, area: Box, luma: F32, *chroma: F32) -> None:
         form = self._form.layout
-        _add(
-            view(self.native, 0)[area.top : area.bottom, area.left : area.right],
-            deltas[..., 0],
-            form.top,
-        )
+        y = view(self.native, 0)[area.top : area.bottom, area.left : area.right]
+        _add(y, luma, form.top)
         if form.kind == "grey":
             return
-        full_width, full_height = self.native.width, self.native.height
-        left, right = _blocks(area.left, area.right, form.shift_x, full_width)
-        top, bottom = _blocks(area.top, area.bottom, form.shift_y, full_height)
+        left, right = _blocks(area.left, area.right, form.shift_x, self.native.width)
+        top, bottom = _blocks(area.top, area.bottom, form.shift_y, self.native.height)
         if left >= right or top >= bottom:
             return
-        padded = _pad_to_blocks(deltas[..., 1:], area, (form.shift_x, form.shift_y))
         x0, y0 = area.left >> form.shift_x, area.top >> form.shift_y
-        for index in (0, 1):
-            change = downsample(padded[..., index], form)
+        for index, delta in enumerate(chroma, start=1):
+            change = downsample(_pad_to_blocks(delta, area, form), form)
             part = change[top - y0 : bottom - y0, left - x0 : right - x0]
-            _add(view(self.native, index + 1)[top:bottom, left:right], part, form.top)
+            _add(view(self.native, index)[top:bottom, left:right], part, form.top)
+
+
+def _within(area: Box, outer: Box) -> bool:
+    corner = area.left >= outer.left and area.top >= outer.top
+    return corner and area.right <= outer.right and area.bottom <= outer.bottom
 
 
 def _blocks(low: int, high: int, shift: int, size: int) -> tuple[int, int]:
@@ -235,17 +258,11 @@ def _blocks(low: int, high: int, shift: int, size: int) -> tuple[int, int]:
     return -(-low // block), -(-high // block) if high == size else high // block
 
 
-def _pad_to_blocks(deltas: F32, area: Box, shifts: tuple[int, int]) -> F32:
-    """Widen differences to whole chroma blocks: nothing changes outside the box."""
-    pads = []
-    for low, high, shift in (
-        (area.top, area.bottom, shifts[1]),
-        (area.left, area.right, shifts[0]),
-    ):
-        pads.append((low % (1 << shift), -high % (1 << shift)))
-    if not any(any(pad) for pad in pads):
-        return deltas
-    return np.pad(deltas, [*pads, (0, 0)], mode="edge")
+def _pad_to_blocks(delta: F32, area: Box, form: Layout) -> F32:
+    """Widen (h, w) differences to whole chroma blocks."""
+    ends = ((area.top, area.bottom, form.shift_y), (area.left, area.right, form.shift_x))
+    pads = [(low % (1 << shift), -high % (1 << shift)) for low, high, shift in ends]
+    return np.pad(delta, pads, mode="edge") if any(map(any, pads)) else delta
 
 
 def _add(samples: Plane, change: F32, top: int) -> None:
@@ -255,15 +272,19 @@ def _add(samples: Plane, change: F32, top: int) -> None:
     samples[:] = np.minimum(total, top) if depth == cv2.CV_16U else total
 
 
-def _turn(picture: P, turns: int) -> P:
+def _turn(picture: NDArray[Any], turns: int) -> NDArray[Any]:
     """Rotate by quarter turns, counter-clockwise; the result owns contiguous memory."""
-    turned: P = np.array(np.rot90(picture, turns), order="C")  # type: ignore[assignment]
-    return turned
+    return np.array(np.rot90(picture, turns), order="C")
+
+
+def _empty(box: Box, bits: int) -> U8 | U16:
+    shape = (box.height, box.width, 3)
+    return np.zeros(shape, np.uint16) if bits == 16 else np.zeros(shape, np.uint8)
 
 
 def _stretch(samples: Plane, bits: int) -> Plane:
     """Full-range RGB samples of any depth to 8 or 16 bits."""
     if bits in (8, 16):
         return samples
-    wide = samples.astype(np.uint16)
-    return (wide << (16 - bits)) | (wide >> (2 * bits - 16))
+    wide: U16 = samples.astype(np.uint16)
+    return ((wide << (16 - bits)) | (wide >> (2 * bits - 16))).astype(np.uint16)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from numpy.typing import NDArray
 
 from vidswap.errors import MediaError
 from vidswap.types import F32, U8, U16
@@ -98,7 +99,7 @@ def view(frame: VideoFrame, index: int) -> Plane:
         np.uint8 if frame.format.components[0].bits <= 8 else np.uint16
     )
     stride = abs(plane.line_size) // np.dtype(dtype).itemsize
-    samples: Plane = np.frombuffer(memoryview(plane), dtype)
+    samples: NDArray[Any] = np.frombuffer(memoryview(plane), dtype)
     rows = samples.reshape(-1, stride)
     rows = rows[::-1] if plane.line_size < 0 else rows
     return rows[: plane.height, : plane.width]
@@ -121,16 +122,23 @@ def upsample(plane: Plane, form: Layout, area: tuple[int, int, int, int]) -> Pla
     x0, y0 = max((left >> form.shift_x) - 1, 0), max((top >> form.shift_y) - 1, 0)
     x1 = min((right >> form.shift_x) + 2, plane.shape[1])
     y1 = min((bottom >> form.shift_y) + 2, plane.shape[0])
-    sx, sy = 0.5**form.shift_x, 0.5**form.shift_y
-    matrix = np.array([[sx, 0, left * sx - x0], [0, sy, (top + 0.5) * sy - 0.5 - y0]])
-    out: Plane = cv2.warpAffine(
-        np.ascontiguousarray(plane[y0:y1, x0:x1]),
-        matrix,
-        (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return out
+    part = plane[y0:y1, x0:x1]
+    if form.shift_y:
+        # resize() puts samples midway and repeats the border, as wanted here.
+        size = (part.shape[1], part.shape[0] << form.shift_y)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
+    for _ in range(form.shift_x):
+        part = _double(part)
+    row, column = y0 << form.shift_y, x0 << form.shift_x
+    return part[top - row : bottom - row, left - column : right - column]
+
+
+def _double(part: Plane) -> Plane:
+    """Insert a column after each: the mean of its neighbours."""
+    following = np.concatenate([part[:, 1:], part[:, -1:]], axis=1)
+    between = cv2.addWeighted(part, 0.5, following, 0.5, 0)
+    doubled: Plane = cv2.merge([part, between]).reshape(part.shape[0], -1)
+    return doubled
 
 
 def downsample(delta: F32, form: Layout) -> F32:
@@ -145,14 +153,16 @@ def downsample(delta: F32, form: Layout) -> F32:
     Returns:
         (h >> shift_y, w >> shift_x)
     """
-    changed = np.abs(delta)
-    for _ in range(form.shift_y):
-        delta = (delta[0::2] + delta[1::2]) * np.float32(0.5)
-        changed = changed[0::2] + changed[1::2]
-    for _ in range(form.shift_x):
-        even, odd = delta[:, 0::2], delta[:, 1::2]
-        before = np.concatenate([even[:, :1], odd[:, :-1]], axis=1)
-        delta = even * np.float32(0.5) + (odd + before) * np.float32(0.25)
-        changed = changed[:, 0::2] + changed[:, 1::2]
-    out: F32 = np.where(changed > 0, delta, np.float32(0))
+    height, width = delta.shape
+    size = (width >> form.shift_x, height >> form.shift_y)
+    if size == (width, height):
+        return delta
+    out: F32 = cv2.resize(delta, size, interpolation=cv2.INTER_AREA)
+    if form.shift_x:
+        # The mean of the block and of the one half a block to the left is centred on the sample.
+        lag = 1 << (form.shift_x - 1)
+        left = cv2.copyMakeBorder(delta[:, :-lag], 0, 0, lag, 0, cv2.BORDER_REPLICATE)
+        left = cv2.resize(left, size, interpolation=cv2.INTER_AREA)
+        out = cv2.addWeighted(out, 0.5, left, 0.5, 0)
+    out[cv2.resize(np.abs(delta), size, interpolation=cv2.INTER_AREA) == 0] = 0
     return out

@@ -8,10 +8,10 @@ Only as many packets are decoded as it takes to see one frame.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -24,6 +24,8 @@ from vidswap.errors import MediaError
 from vidswap.types import Colour, StreamInfo, VideoInfo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from av.container import InputContainer
     from av.packet import Packet
 
@@ -59,6 +61,7 @@ def probe(path: str | Path, *, allow_truncated: bool = False) -> VideoInfo:
     path = Path(path)
     with open_input(path) as container:
         stream = video_stream(container, path)
+        others = other_streams(container, stream.index)
         scan = _scan(container, stream, path)
         cut = _cut_short(container, scan, path)
         if cut and not allow_truncated:
@@ -68,7 +71,8 @@ def probe(path: str | Path, *, allow_truncated: bool = False) -> VideoInfo:
                 stage="probe",
                 hint="copy or download it again",
             )
-        return _describe(container, stream, scan, path, cut)
+        info = _describe(container, stream, scan, path, cut)
+        return replace(info, streams=others)
 
 
 def open_input(path: str | Path, *, options: dict[str, str] | None = None) -> InputContainer:
@@ -114,6 +118,22 @@ def video_stream(container: InputContainer, path: str | Path) -> VideoStream:
     if stream.codec_context is None:
         raise MediaError(f"no decoder for video stream {stream.index}", path=path, stage="probe")
     return stream
+
+
+def first_frame(info: VideoInfo) -> VideoFrame:
+    """Decode the first frame, with the side data it carries.
+
+    Raises:
+        MediaError: No frame can be decoded.
+    """
+    with open_input(info.path) as container:
+        stream = next(s for s in container.streams.video if s.index == info.stream_index)
+        stream.thread_count = 1
+        for packet in container.demux(stream):
+            frame = _first_frame(packet)
+            if frame is not None:
+                return frame
+    raise MediaError("no frame can be decoded", path=info.path, stage="probe")
 
 
 @dataclass(slots=True, eq=False)
@@ -185,12 +205,12 @@ def _hidden(packet: Packet[Stream], stream: VideoStream) -> bool:
     return stream.codec_context.name == "vp8" and not bytes(packet)[0] >> 4 & 1
 
 
-def _first_frame(packet: Packet[Stream]) -> VideoFrame | None:
+def _first_frame(packet: Packet[Any]) -> VideoFrame | None:
     try:
         frames = packet.decode()
     except FFmpegError:
         return None
-    return next((f for f in frames if isinstance(f, VideoFrame)), None)
+    return next(iter(frames), None)
 
 
 def _flush(stream: VideoStream) -> VideoFrame | None:
@@ -256,7 +276,6 @@ def _describe(
         frame_rate=stream.average_rate or len(pts) / (duration * base),
         duration=duration,
         stream_index=stream.index,
-        streams=tuple(_other(s) for s in container.streams if s.index != stream.index),
         warnings=tuple(warnings),
     )
 
@@ -275,8 +294,14 @@ def _refuse_interlaced(stream: VideoStream, frame: VideoFrame, path: Path) -> No
 
 def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     """The container's 3 × 3 display matrix as nine fixed-point integers, or None."""
-    data = next((d for d in frame.side_data if d.type.name == "DISPLAYMATRIX"), None)
-    return None if data is None else struct.unpack("<9i", bytes(data)[:36])
+    data = side_data(frame, "DISPLAYMATRIX")
+    return struct.unpack("<9i", data[:36]) if data else None
+
+
+def side_data(frame: VideoFrame, name: str) -> bytes:
+    """Bytes of one kind of side data of a frame, by FFmpeg's name; empty when it has none."""
+    items: Iterator[Any] = iter(frame.side_data)
+    return next((bytes(item) for item in items if item.type.name == name), b"")
 
 
 def _rotation(frame: VideoFrame) -> tuple[int, list[str]]:
@@ -323,12 +348,31 @@ def _colour(frame: VideoFrame, path: Path) -> tuple[Colour, str]:
     )
 
 
+def other_streams(container: InputContainer, video: int) -> tuple[StreamInfo, ...]:
+    """Describe the streams besides the swapped video; call it before any is discarded.
+
+    Cover art counts as an attachment, with its picture codec; a chapter or time-code track is
+    data named ``chapters`` or ``timecode``.
+    """
+    return tuple(_other(s) for s in container.streams if s.index != video)
+
+
 def _other(stream: Stream) -> StreamInfo:
-    kind = stream.type if stream.type != "unknown" else "data"
-    context = stream.codec_context
-    codec = context.codec.canonical_name if context is not None else (stream.name or "unknown")
-    if stream.type == "attachment":
-        codec = stream.metadata.get("mimetype", "unknown")
+    context: Any = getattr(stream, "codec_context", None)
+    kind: Any = stream.type
+    codec = str(getattr(stream, "name", None) or "unknown")
+    if context is not None:
+        codec = context.codec.canonical_name
+    if kind == "attachment":
+        codec = stream.metadata.get("mimetype", "application/octet-stream")
+    elif stream.disposition & Disposition.attached_pic:
+        kind = "attachment"
+    elif kind in ("data", "unknown"):
+        kind = "data"
+        if stream.discard == Discard.all:
+            codec = "chapters"  # the mov demuxer turns off the track it took chapters from
+        elif "timecode" in stream.metadata:
+            codec = "timecode"
     return StreamInfo(
         index=stream.index,
         kind=kind,

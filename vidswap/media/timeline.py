@@ -1,0 +1,64 @@
+"""Where the frames and packets of a range of the source lie in the output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from vidswap.media.probe import open_input
+from vidswap.types import I64, VideoInfo
+
+MICROSECOND = Fraction(1, 1_000_000)
+MOVIE_TICK = Fraction(1, 90_000)
+"""Unit of track offsets in mp4 and mov; FFmpeg's default of a millisecond shifts streams audibly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Source time minus ``shift`` is output time; all in seconds of the source's own clock."""
+
+    shift: Fraction
+    begin: Fraction | None
+    """Packets of other streams that start earlier are left out; None keeps all."""
+    end: Fraction | None
+    """Packets that start at this time or later are left out; None keeps all."""
+
+    def ticks(self, base: Fraction) -> int:
+        """The shift in ticks of a time base, rounded."""
+        return round(self.shift / base)
+
+    def holds(self, time: Fraction) -> bool:
+        """Whether a packet that starts at this time is kept."""
+        after = self.begin is None or time >= self.begin
+        return after and (self.end is None or time < self.end)
+
+
+def timeline(info: VideoInfo, start: int, stop: int) -> Timeline:
+    """Times of the output that holds frames ``[start, stop)``.
+
+    From the first frame on, the source's clock is kept, offsets and all. A later start becomes
+    time zero and cuts the other streams there, so they begin within one packet (about 20 ms of
+    audio) after the first frame, in sync. An earlier stop cuts them likewise. MPEG streams count
+    from an arbitrary moment; their earliest time becomes zero, as players have it.
+
+    Args:
+        info: The clip.
+        start: First frame kept.
+        stop: One past the last frame kept.
+    """
+    base = info.time_base
+    begin = int(info.pts[start]) * base if start else None
+    end = int(info.pts[stop]) * base if stop < info.frames else None
+    shift = begin or Fraction(0)
+    if begin is None and info.container in ("mpegts", "mpeg"):
+        with open_input(info.path) as container:
+            # A whole tick of the video, so that frames stay on their grid.
+            shift = round((container.start_time or 0) * MICROSECOND / base) * base
+    return Timeline(shift, begin, end)
+
+
+def output_pts(info: VideoInfo, line: Timeline, start: int, stop: int) -> I64:
+    """Expected pts of the frames in the output, in ticks of the source's time base."""
+    return np.asarray(info.pts[start:stop] - line.ticks(info.time_base), np.int64)

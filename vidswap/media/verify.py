@@ -1,0 +1,169 @@
+"""Read a finished file again and compare it with what it must be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+from av.error import FFmpegError
+
+from vidswap.errors import MediaError
+from vidswap.media.containers import SUFFIXES, routes
+from vidswap.media.decode import PyavReader
+from vidswap.media.probe import open_input, probe
+from vidswap.media.timeline import MOVIE_TICK, output_pts, timeline
+from vidswap.recipe import DecodeOptions
+from vidswap.types import VideoInfo
+
+if TYPE_CHECKING:
+    from vidswap.media.remux import Record
+
+LUMA_TOLERANCE = 10.0
+"""Largest change of a frame's mean luma by encoding, of 255; a black or a foreign frame exceeds it."""
+
+
+def verify(
+    path: Path,
+    info: VideoInfo,
+    start: int,
+    stop: int,
+    container: str | None = None,
+    record: Record | None = None,
+) -> None:
+    """Decode a written file and hold it against its source.
+
+    Checked: number of frames and every pts (to the container's own resolution), duration, size,
+    rotation, sample aspect, colour tags, that every frame decodes, and each other stream with its
+    number of packets. With a record: that no frame's brightness left that of the frame written.
+
+    Args:
+        path: The finished file, whatever its suffix.
+        info: The source.
+        start: First frame written.
+        stop: One past the last.
+        container: FFmpeg's muxer name or the suffix; guessed from the file when None.
+        record: ``Writer.record``.
+
+    Raises:
+        MediaError: With stage ``verify``, naming the first difference.
+    """
+    try:
+        written = probe(path)
+    except MediaError as error:
+        raise MediaError(error.message, path=path, stage="verify") from error
+    _check_timing(path, info, written, start, stop)
+    _check_picture(path, info, written)
+    _check_streams(path, info, written, container, record)
+    luma = _decode(path, written)
+    if record is not None:
+        _check_luma(path, record.luma, luma)
+
+
+def _fail(path: Path, message: str) -> NoReturn:
+    raise MediaError(message, path=path, stage="verify")
+
+
+def _check_timing(path: Path, info: VideoInfo, written: VideoInfo, start: int, stop: int) -> None:
+    if written.frames != stop - start:
+        _fail(path, f"{stop - start} frames expected, {written.frames} found")
+    line = timeline(info, start, stop)
+    wanted = output_pts(info, line, start, stop)
+    slack = _slack(info, written)
+    for index, (want, got) in enumerate(zip(wanted.tolist(), written.pts.tolist(), strict=True)):
+        off = abs(want * info.time_base - got * written.time_base)
+        if off > slack:
+            _fail(path, f"frame {index} lies {float(off) * 1000:.3f} ms from its source's time")
+    whole = stop == info.frames
+    last = (
+        info.duration - int(info.pts[-1] - info.pts[0])
+        if whole
+        else int(info.pts[stop] - info.pts[stop - 1])
+    )
+    wanted_end = (int(wanted[-1]) + last) * info.time_base
+    end = (int(written.pts[0]) + written.duration) * written.time_base
+    frame = max(last * info.time_base, 2 * written.time_base)
+    if abs(end - wanted_end) > frame:
+        _fail(path, f"it ends at {float(end):.3f} s instead of {float(wanted_end):.3f} s")
+
+
+def _slack(info: VideoInfo, written: VideoInfo) -> Fraction:
+    """Seconds that the container itself rounds by; none where its ticks divide the source's."""
+    coarse = (info.time_base / written.time_base).denominator > 1
+    half = written.time_base / 2 if coarse else Fraction(0)
+    # An initial offset is counted in ticks of the whole movie.
+    return max(half, MOVIE_TICK / 2) if "mp4" in written.container and info.pts[0] else half
+
+
+def _check_picture(path: Path, info: VideoInfo, written: VideoInfo) -> None:
+    colour, found = info.colour, written.colour
+    tags = (colour.primaries, colour.transfer, colour.matrix, colour.full_range, colour.assumed)
+    found_tags = (found.primaries, found.transfer, found.matrix, found.full_range, found.assumed)
+    pairs = {
+        "size": ((info.width, info.height), (written.width, written.height)),
+        "rotation": (info.rotation, written.rotation),
+        "colour tags": (tags, found_tags),
+    }
+    for name, (want, got) in pairs.items():
+        if want != got:
+            _fail(path, f"{name} {want} expected, {got} found")
+    if abs(written.sample_aspect / info.sample_aspect - 1) > Fraction(1, 200):
+        _fail(path, f"sample aspect {info.sample_aspect} expected, {written.sample_aspect} found")
+
+
+def _check_streams(
+    path: Path, info: VideoInfo, written: VideoInfo, container: str | None, record: Record | None
+) -> None:
+    name = SUFFIXES.get(container or "", container or _guess(written))
+    kept = {r.index for r in routes(info, name) if r.action != "drop"}
+    want = Counter(s.kind for s in info.streams if s.index in kept)
+    got = Counter(s.kind for s in written.streams if s.codec not in ("chapters", "timecode"))
+    if want != got:
+        _fail(path, f"streams expected: {dict(want)}, found: {dict(got)}")
+    if record is None:
+        return
+    counts: Counter[int] = Counter()
+    empty: Counter[int] = Counter()
+    try:
+        with open_input(path) as opened:
+            chapters = len(opened.chapters())
+            for packet in opened.demux():
+                counts[packet.stream_index] += packet.size > 0
+                empty[packet.stream_index] += packet.size == 2  # a pause in mov_text
+    except FFmpegError as error:
+        _fail(path, f"it cannot be read through: {error.strerror or error}")
+    for index, expected in record.packets.items():
+        pauses = empty[index] if _is_mov_text(written, index) else 0
+        if counts[index] - pauses != expected:
+            _fail(path, f"stream {index} holds {counts[index]} packets instead of {expected}")
+    if chapters != record.chapters:
+        _fail(path, f"{record.chapters} chapters expected, {chapters} found")
+
+
+def _guess(written: VideoInfo) -> str:
+    return "mp4" if "mp4" in written.container else "matroska"
+
+
+def _is_mov_text(written: VideoInfo, index: int) -> bool:
+    return any(s.index == index and s.codec == "mov_text" for s in written.streams)
+
+
+def _decode(path: Path, written: VideoInfo) -> list[float]:
+    """Mean luma of every frame; decoding all of them is the check."""
+    try:
+        with PyavReader(written, DecodeOptions()) as reader:
+            return [frame.mean_luma() for frame in reader.frames()]
+    except MediaError as error:
+        raise MediaError(error.message, path=path, stage="verify") from error
+
+
+def _check_luma(path: Path, wanted: list[float], got: list[float]) -> None:
+    change = np.abs(np.array(wanted) - np.array(got))
+    if change.size and float(change.max()) > LUMA_TOLERANCE:
+        index = int(change.argmax())
+        _fail(
+            path,
+            f"frame {index} has mean luma {got[index]:.0f} where {wanted[index]:.0f} was written",
+        )
