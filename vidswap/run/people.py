@@ -57,3 +57,15 @@ def source_face(photo: Path, request: Request) -> SourceFace:
     for remark in getattr(face, "warnings", ()):
         request.watch.warn(f"{photo}: {remark}")
     return face
+
+
+def cast_tracks(
+    request: Request, analysis: Analysis, persons: Sequence[Person]
+) -> dict[int, Person]:
+    """Who is put onto which track, by track id.
+
+    Raises:
+        RecipeError: A rule that does not exist, an index that no track has.
+        WeightsError: A reference photo, without an embedder to recognise it.
+    """
+    raise NotImplementedError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from vidswap.engines import SwapEngine, create
 from vidswap.errors import RecipeError
+from vidswap.media.containers import SUFFIXES, check_streams
 from vidswap.media.encode import EncoderPlan, plan_encoder
-from vidswap.media.mux import check_streams
 from vidswap.media.probe import probe
 from vidswap.recipe import Recipe
 from vidswap.run.job import (
@@ -35,19 +35,29 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Prepared:
-    """A run that nothing known beforehand stands in the way of."""
+class Ready:
+    """A clip, an engine and the people to put in."""
 
     target: Target
-    output: Path
-    encoder: EncoderPlan
     engine: SwapEngine
     persons: tuple[Person, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A run that nothing known beforehand stands in the way of."""
+
+    ready: Ready
+    output: Path
+    encoder: EncoderPlan
+
+
 def output_of(request: Request) -> Path:
-    """Where the video goes."""
-    return request.output or default_output(request.input)
+    """Where the video goes; Matroska where the input's own container cannot be written."""
+    if request.output is not None:
+        return request.output
+    output = default_output(request.input)
+    return output if output.suffix.lower() in SUFFIXES else output.with_suffix(".mkv")
 
 
 def open_target(request: Request) -> Target:
@@ -65,8 +75,27 @@ def open_target(request: Request) -> Target:
     return Target(info, start, stop, request.work or default_work(output_of(request)))
 
 
-def prepare(request: Request) -> Prepared:
-    """Check paths, streams, encoder, device and photos.
+def make_ready(request: Request) -> Ready:
+    """Check clip, photos and device, and open what a swap needs.
+
+    Raises:
+        RecipeError: Options that cannot be carried out.
+        MediaError: A file that cannot be read.
+        NoFaceError: A photo without a face.
+    """
+    photos = photos_of(request)
+    if not photos and request.recipe.engine.name != "identity":
+        hint = "give a photo of a face with --source"
+        raise RecipeError("nobody to swap in", stage="usage", hint=hint)
+    check_input(request.input)
+    check_photos(photos)
+    target = open_target(request)
+    engine = create(request.recipe.engine, device_of(request.recipe))
+    return Ready(target, engine, people(request, engine))
+
+
+def prepare(request: Request) -> Job:
+    """Check everything a run can be refused for, cheapest first.
 
     Raises:
         RecipeError: Options that cannot be carried out.
@@ -75,24 +104,24 @@ def prepare(request: Request) -> Prepared:
         NoFaceError: A photo without a face.
     """
     output = output_of(request)
-    photos = [*request.sources, *(photo for _, photo in request.mapping)]
-    if not photos and request.recipe.engine.name != "identity":
-        raise RecipeError(
-            "nothing to swap in", stage="usage", hint="give a photo of a face with --source"
-        )
     check_input(request.input)
-    check_photos(photos)
-    check_distinct(output, [request.input, *photos])
+    check_distinct(output, [request.input, *photos_of(request)])
     check_output(output, overwrite=request.overwrite)
     if request.report is not None:
         check_folder(request.report)
-    target = open_target(request)
-    check_streams(target.info, output)
-    encoder = plan_encoder(target.info, request.recipe.encode, output)
+    ready = make_ready(request)
+    check_streams(ready.target.info, output)
+    encoder = plan_encoder(ready.target.info, request.recipe.encode, output)
     for remark in encoder.notes:
         request.watch.note(remark)
-    engine = create(request.recipe.engine, device_of(request.recipe))
-    return Prepared(target, output, encoder, engine, people(request, engine))
+    return Job(ready, output, encoder)
+
+
+def photos_of(request: Request) -> list[Path]:
+    """Every photo that is read."""
+    references = [Path(who) for who in (request.faces, *(who for who, _ in request.mapping))]
+    named = [path for path in references if path.is_file()]
+    return [*request.sources, *(photo for _, photo in request.mapping), *named]
 
 
 def device_of(recipe: Recipe) -> str:

@@ -1,0 +1,70 @@
+"""Pass one when it is needed, and what of it is swapped."""
+
+from vidswap.engines import Plan
+from vidswap.errors import NoFaceError, StateError
+from vidswap.run.analyse import analyse
+from vidswap.run.analysis import Analysis
+from vidswap.run.lock import locked
+from vidswap.run.people import cast_tracks
+from vidswap.run.prepare import Ready, Target
+from vidswap.run.request import Request
+from vidswap.types import Need
+
+
+def require(request: Request, target: Target, needs: frozenset[Need]) -> Analysis:
+    """The analysis that lies in the work folder.
+
+    Raises:
+        StateError: There is none, or it was made from something else; names what differs.
+    """
+    frames = (target.start, target.stop)
+    return Analysis.open(target.work, target.info, request.recipe, needs, frames)
+
+
+def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis:
+    """The analysis of the work folder if it matches, else a new one.
+
+    Raises:
+        StateError: Another run is writing to the work folder.
+    """
+    try:
+        analysis = require(request, target, needs)
+    except StateError as error:
+        if target.work.exists():
+            request.watch.note(f"analysing anew: {error.message}")
+    else:
+        request.watch.note(f"using the analysis in {target.work}")
+        return analysis
+    frames = (target.start, target.stop)
+    with locked(target.work):
+        return analyse(
+            target.info,
+            request.recipe,
+            target.work,
+            needs,
+            frames,
+            lambda done, total: request.watch.progress("analyse", done, total),
+        )
+
+
+def plans_for(request: Request, analysis: Analysis, ready: Ready) -> dict[int, Plan]:
+    """The engine's plan of every track that is swapped, by track id.
+
+    Raises:
+        NoFaceError: There is none, and that is not allowed.
+    """
+    cast = cast_tracks(request, analysis, ready.persons)
+    if not cast and not request.allow_no_face:
+        count = len(analysis.tracks)
+        found = f"none of its {count} faces is the wanted one" if count else "no face in it"
+        raise NoFaceError(
+            found,
+            path=request.input,
+            stage="cast",
+            hint="vidswap inspect shows who was found; --allow-no-face writes the video as it is",
+        )
+    tracks = {track.id: track for track in analysis.tracks}
+    return {
+        index: ready.engine.plan(tracks[index], analysis.static(tracks[index]), person.identity)
+        for index, person in cast.items()
+    }
