@@ -8,6 +8,7 @@ recognised and kept as files, not opened.
 
 import json
 import os
+import pickle
 import re
 import tempfile
 import zipfile
@@ -255,8 +256,12 @@ def _why(error: Exception) -> str:
 
 
 def _storage(data: bytes) -> object:
+    """One storage inside a persistence pickle: itself a torch file, so itself a way in."""
     _require_safe_torch()
-    return torch.load(BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251
+    try:
+        return torch.load(BytesIO(data), map_location="cpu", weights_only=True)  # noqa: TID251
+    except Exception as error:
+        raise pickle.UnpicklingError(_why(error)) from error
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

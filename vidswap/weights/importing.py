@@ -23,16 +23,15 @@ from vidswap.weights.cache import (
     write_atomically,
 )
 from vidswap.weights.manifest import Architecture, Manifest
-from vidswap.weights.own_names import to_own_names
+from vidswap.weights.own_names import network_config, to_own_names
 from vidswap.weights.recognise import LAYOUTS, Recognised, recognise, signature
+from vidswap.weights.rules import LAYOUTS as RULES
 
 STAGE = "add"
 KEEP = "none"
 TENSORS = "tensors"
 
 _PACK_FILES = (".onnx", ".json", ".txt", ".md", ".yaml")
-_FAMILY = {"e4e": "e4e", "e4e-encoder": "e4e"}
-"""Architecture of a layout where it is not the layout's own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +98,18 @@ def write_converted(
 ) -> None:
     """Write safetensors with our names; metadata says where they come from and what is allowed.
 
-    Metadata values are texts: ``config`` and ``settings`` are JSON objects, ``names`` is ``own``, or
-    ``official`` where a network has no table of ours yet, ``commercial`` is ``yes`` or ``no``.
+    Metadata values are texts. ``config`` (what ``vidswap.zoo`` builds the network with) and
+    ``settings`` (options the file carried) are JSON objects; ``names`` is ``own``, or ``official``
+    where a network has no table of ours; ``commercial`` is ``yes`` or ``no``.
     """
     state, names = to_own_names(found)
-    config = {k: v for k, v in dataclasses.asdict(found.config).items() if v is not None}
     metadata = {
         "vidswap": "1",
         "name": chosen.name,
         "arch": chosen.arch,
         "layout": found.layout,
         "names": names,
-        "config": json.dumps(config, sort_keys=True),
+        "config": json.dumps(network_config(found), sort_keys=True),
         "settings": json.dumps(found.settings, sort_keys=True),
         "licence": chosen.licence,
         "commercial": "yes" if chosen.commercial else "no",
@@ -161,12 +160,16 @@ def _fitting(known: Mapping[str, Manifest], found: Recognised, path: Path) -> Ma
     )
 
 
+def _arch(layout: str) -> str:
+    return RULES[layout].arch if layout in RULES else layout
+
+
 def _own(name: str, found: Recognised, path: Path, sha256: str, size: int) -> Manifest:
     """Manifest of a checkpoint that nobody published."""
     return Manifest(
         name=name,
         summary=f"{LAYOUTS[found.layout].title}, added by you",
-        arch=_FAMILY.get(found.layout, found.layout),
+        arch=_arch(found.layout),
         file=f"{name}{path.suffix}" if path.suffix.isascii() else name,
         format="unknown",
         licence="unknown",

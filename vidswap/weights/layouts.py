@@ -243,7 +243,10 @@ def psp_encoder(layers: int) -> Shapes:
 def expect_encoder(shapes: Mapping[str, Shape]) -> Expectation:
     """e4e or pSp encoder without a decoder."""
     layers = _count(shapes, "styles.{}.linear.weight")
-    return Architecture(size=256, layers=layers, style_dim=512), psp_encoder(layers)
+    if layers % 2:
+        raise NotThisLayoutError(f"styles.{layers}.linear.weight")
+    size = 2 << (layers // 2)
+    return Architecture(size=size, layers=layers, style_dim=512), psp_encoder(layers)
 
 
 def expect_e4e(shapes: Mapping[str, Shape]) -> Expectation:
@@ -300,17 +303,29 @@ def expect_bisenet(shapes: Mapping[str, Shape]) -> Expectation:
     return Architecture(size=512, classes=classes), keys
 
 
+def _mlp(prefix: str, dim: int) -> Shapes:
+    widths = (2 * dim, 2 * dim, 2 * dim, dim, dim, dim)
+    keys: Shapes = {}
+    for j, (width, out) in enumerate(pairwise(widths)):
+        keys[f"{prefix}{2 * j}.weight"] = (out, width)
+        keys[f"{prefix}{2 * j}.bias"] = (out,)
+    return keys
+
+
 def expect_mixer(shapes: Mapping[str, Shape]) -> Expectation:
     """LatentSwap's mixer: one five-layer MLP for each latent layer."""
     layers = _count(shapes, "mixer.{}.0.weight")
     dim = _dim(shapes, *((f"mixer.{i}.8.bias", 0) for i in range(layers)))
-    widths = (2 * dim, 2 * dim, 2 * dim, dim, dim, dim)
     keys: Shapes = {}
     for i in range(layers):
-        for j, (width, out) in enumerate(pairwise(widths)):
-            keys[f"mixer.{i}.{2 * j}.weight"] = (out, width)
-            keys[f"mixer.{i}.{2 * j}.bias"] = (out,)
+        keys |= _mlp(f"mixer.{i}.", dim)
     return Architecture(layers=layers, style_dim=dim), keys
+
+
+def expect_single_mixer(shapes: Mapping[str, Shape]) -> Expectation:
+    """LatentSwap's mixer of one z or w code."""
+    dim = _dim(shapes, ("mixer.8.bias", 0), ("mixer.8.weight", 0))
+    return Architecture(layers=1, style_dim=dim), _mlp("mixer.", dim)
 
 
 def expect_e4s(shapes: Mapping[str, Shape]) -> Expectation:

@@ -89,14 +89,17 @@ def _find_e4e(tree: Mapping[str, Any]) -> Part | None:
     return state, _latent_avg(tree)
 
 
-def _find_mixer(tree: Mapping[str, Any]) -> Part | None:
-    for state in (_tensors(tree.get("state_dict")), _tensors(tree)):
-        for prefix in ("identity_mixer.", ""):
-            if f"{prefix}mixer.0.0.weight" in state:
-                # Generator, embedder and face model travel along in the published file; their
-                # statistics drifted in training, so they are taken from their own checkpoints.
-                return _strip(state, prefix), {}
-    return None
+def _mixer(mark: str) -> Find:
+    def find(tree: Mapping[str, Any]) -> Part | None:
+        for state in (_tensors(tree.get("state_dict")), _tensors(tree)):
+            for prefix in ("identity_mixer.", ""):
+                if prefix + mark in state:
+                    # Generator, embedder and face model travel along in the published file; their
+                    # statistics drifted in training, so they come from their own checkpoints.
+                    return _strip(state, prefix), {}
+        return None
+
+    return find
 
 
 def _find_e4s(tree: Mapping[str, Any]) -> Part | None:
@@ -106,7 +109,7 @@ def _find_e4s(tree: Mapping[str, Any]) -> Part | None:
 
 
 LAYOUTS: Mapping[str, Layout] = {
-    "nvidia-generator": Layout(
+    "stylegan2-nvidia": Layout(
         "StyleGAN2 generator, NVIDIA layout",
         _under("G_ema", "synthesis.b4.const"),
         layouts.expect_nvidia,
@@ -116,7 +119,7 @@ LAYOUTS: Mapping[str, Layout] = {
         _under("G_ema", "synthesis.fg_nerf.fc_in.weight"),
         expect_stylenerf,
     ),
-    "rosinality-generator": Layout(
+    "stylegan2-rosinality": Layout(
         "StyleGAN2 generator, rosinality layout",
         _under("g_ema", "input.input"),
         layouts.expect_rosinality,
@@ -133,7 +136,10 @@ LAYOUTS: Mapping[str, Layout] = {
         _under("state_dict", "cp.resnet.conv1.weight"),
         layouts.expect_bisenet,
     ),
-    "latentswap-mixer": Layout("LatentSwap mixer", _find_mixer, layouts.expect_mixer),
+    "latentswap": Layout("LatentSwap mixer", _mixer("mixer.0.0.weight"), layouts.expect_mixer),
+    "latentswap-single": Layout(
+        "LatentSwap mixer of one code", _mixer("mixer.8.bias"), layouts.expect_single_mixer
+    ),
     "e4s-net3": Layout("E4S Net3", _find_e4s, layouts.expect_e4s),
     "direction-matrix": Layout(
         "reenactment direction matrix",
@@ -178,12 +184,10 @@ def recognise(checkpoint: Checkpoint, path: Path, wanted: str | None = None) -> 
     """
     tree = checkpoint.tree
     if not isinstance(tree, Mapping):
-        kind = type(tree).__name__ if tree is not None else checkpoint.format
-        raise WeightsError(
-            f"not a recognised checkpoint: expected tensors by name, found {kind}",
-            path=path,
-            stage=STAGE,
-        )
+        kind = checkpoint.format
+        closed = "of no known format" if kind == "unknown" else f"{kind} files need --as NAME"
+        what = closed if tree is None else f"a {type(tree).__name__} instead of tensors by name"
+        raise WeightsError(f"not a recognised checkpoint: {what}", path=path, stage=STAGE)
     if wanted == "tensors":
         state = flatten(tree, path)
         check_values(state, path)
@@ -219,11 +223,13 @@ def _checked(
             f"looks like a {layout.title}, but " + "; ".join(problems), path=path, stage=STAGE
         )
     check_values(state | extras, path)
+    # Counters of training; files older than torch 0.4.1 have none.
+    absent = {k: torch.zeros((), dtype=torch.int64) for k in expected if k not in state}
     settings = _settings(checkpoint)
     encoder = settings.get("encoder_type")
     if isinstance(encoder, str):
         config = dataclasses.replace(config, encoder_type=encoder)
-    return Recognised(name, config, state, extras, settings)
+    return Recognised(name, config, state | absent, extras, settings)
 
 
 def _differences(
