@@ -92,7 +92,7 @@ class MeshEngine:
     """The embedded engine: dense texture on the face mesh."""
 
     name: Literal["mesh"] = "mesh"
-    shape: float = 0.7
+    shape: float = 1.0
     """How much of the source's face shape is taken, [0, 1]."""
     light: float = 1.0
     """How closely the target's illumination is matched, [0, 1]."""

@@ -1,0 +1,78 @@
+"""The embedded engine: the source's skin on the target's moving face mesh.
+
+Pose, expression, gaze, mouth interior, hair and outline stay the target's; skin, brows, nose, lids
+and lips become the source's, in the target's light and at the target's sharpness.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.engines.mesh.plan import MeshPlan, plan_track
+from vidswap.engines.mesh.regions import smoothstep
+from vidswap.engines.mesh.render import render
+from vidswap.engines.mesh.source import TEXTURE, Identity, identify
+from vidswap.faces.facemesh import Atlas, FaceMesh
+from vidswap.recipe import MeshEngine
+from vidswap.types import Box, Need, Patch, SourceFace, TargetFace, Track, TrackFrame
+
+
+class Mesh:
+    """``SwapEngine`` without weights."""
+
+    name = "mesh"
+    needs: frozenset[Need] = frozenset({"mesh", "appearance"})
+
+    def __init__(self, options: MeshEngine, device: str = "cpu") -> None:
+        del device  # per-pixel work on small boxes: a GPU would spend its time on transfers
+        self.options = options
+        self._mesh = FaceMesh.load()
+
+    @cached_property
+    def _atlas(self) -> Atlas:
+        return Atlas.build(self._mesh, TEXTURE)
+
+    @cached_property
+    def _coarse(self) -> Atlas:
+        return Atlas.build(self._mesh, TEXTURE // 2)
+
+    def identify(self, sources: Sequence[SourceFace]) -> Identity:
+        """Merge one or more photographs of one person into one texture and one shape."""
+        return identify(sources, self._mesh, self._atlas, self._coarse)
+
+    def plan(
+        self, track: Track, static: Mapping[str, NDArray[np.generic]], identity: Identity
+    ) -> MeshPlan | None:
+        """Fit the person to the track; None when the track has no usable appearance."""
+        del track
+        return plan_track(static, identity, self._mesh, self.options) if "texture" in static else None
+
+    def footprint(self, at: TrackFrame, plan: MeshPlan | None) -> Box:
+        """The mesh with its rings, on even pixels."""
+        del plan
+        points = self._mesh.extend(at.mesh)[:, :2]
+        low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int) + 1
+        left, top = (low // 2 * 2).tolist()
+        right, bottom = ((high + 1) // 2 * 2).tolist()
+        return Box(left, top, right, bottom)
+
+    def swap(
+        self, faces: Sequence[TargetFace], plans: Sequence[MeshPlan | None]
+    ) -> list[Patch | None]:
+        """Render each face; None where it has turned away or is too doubtful."""
+        return [self._one(face, plan) for face, plan in zip(faces, plans, strict=True)]
+
+    def _one(self, face: TargetFace, plan: MeshPlan | None) -> Patch | None:
+        if plan is None or face.box.width < 8 or face.box.height < 8:
+            return None
+        low, high = self.options.fade_yaw
+        turned = 1 - smoothstep(low, high, np.abs(face.at.pose[:1]))[0]
+        sure = smoothstep(0.05, 0.35, np.array([face.at.confidence], np.float32))[0]
+        strength = float(turned * sure)
+        if strength <= 0:
+            return None
+        return Patch(render(face, plan, self._mesh, strength), face.box)
+
+

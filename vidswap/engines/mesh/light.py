@@ -1,0 +1,165 @@
+"""Illumination: the target's light on the source's skin, band by band in the log domain."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vidswap.engines.mesh.regions import depth_inside, features, lips, smoothstep
+from vidswap.types import F32
+
+SIZE = 256
+"""Side of the layout on which light is worked out."""
+LIFT = 0.045
+"""Added before the logarithm: the noise of dark code values is not to be lifted with them."""
+WIDE, CLOSE, FINE = 0.15, 0.045, 0.022
+"""Standard deviations of the bands, in layout units."""
+
+
+def smooth(values: F32, weight: F32, sigma: float) -> F32:
+    """Normalised convolution: a Gaussian mean over the cells with weight, continued beyond them.
+
+    Args:
+        values: (G, G, D).
+        weight: (G, G) in [0, 1].
+        sigma: In layout units.
+    """
+    side = len(values)
+    # A wide Gaussian needs few samples: work at the size where sigma spans four cells.
+    small = int(np.clip(4 / sigma, 16, side))
+    both = np.concatenate([values * weight[..., None], weight[..., None]], 2).astype(np.float32)
+    both = cv2.resize(both, (small, small), interpolation=cv2.INTER_AREA)
+    near = cv2.GaussianBlur(both, (0, 0), sigma * small, borderType=cv2.BORDER_CONSTANT)
+    far = cv2.GaussianBlur(both, (0, 0), 0.3 * small, borderType=cv2.BORDER_CONSTANT)
+    mean = (near[..., :-1] + 1e-2 * far[..., :-1]) / (near[..., -1:] + 1e-2 * far[..., -1:] + 1e-6)
+    return cv2.resize(mean, (side, side), interpolation=cv2.INTER_CUBIC).reshape(values.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bands:
+    """A log texture, split: ``base + middle + fine`` gives it back."""
+
+    base: F32
+    middle: F32
+    fine: F32
+
+    @classmethod
+    def split(cls, texture: F32, valid: F32) -> "Bands":
+        """Split a (S, S, 3) texture in [0, 1]; brows, eyes and lips stay out of the base."""
+        logs = np.log(texture + LIFT).astype(np.float32)
+        skin = valid * (1 - features(len(texture)))
+        base = smooth(logs, skin, WIDE)
+        for _ in range(3):
+            # Moustaches, glasses and cast shadows are no light on the skin around them: without this
+            # they would leave bright halos.
+            rest = np.abs((logs - base).mean(-1))
+            base = smooth(logs, skin / (1 + (rest / 0.18) ** 4), WIDE)
+        slow = smooth(logs, np.maximum(valid, 1e-3), FINE)
+        return cls(base, slow - base, logs - slow)
+
+
+def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, strength: float) -> F32:
+    """The source's texture as it would look in the target's light.
+
+    The slow base is the target's. Of the middle band, what is unlike on the two halves of the face is
+    light (faces are symmetric): it comes from the target; what is alike is the person, kept with the
+    target's contrast. Colour varies as little as on the target, apart from the lips and brows.
+
+    Args:
+        source: (S, S, 3) in [0, 1].
+        source_valid: (S, S).
+        target: (256, 256, 3) median texture in [0, 1].
+        target_valid: (256, 256).
+        strength: [0, 1]; 0 matches overall exposure and colour only.
+
+    Returns:
+        (S, S, 3) in [0, 1].
+    """
+    size = len(source)
+    small = cv2.resize(source, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    valid = cv2.resize(source_valid, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    s, t = Bands.split(small, valid), Bands.split(target, target_valid)
+    both = valid * target_valid * (1 - features(SIZE))
+    middle = _middle(s.middle, t.middle, valid, target_valid, both)
+    wanted = t.base + middle
+    wanted += _outline(t.base + t.middle - wanted, both)
+    mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
+    plain = s.base + s.middle + mean
+    slow = plain + strength * (wanted - plain)
+    gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
+    logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
+    result: F32 = np.clip(np.exp(_limit_fine(logs.astype(np.float32), size)) - LIFT, 0, 1)
+    return result
+
+
+def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
+    """Middle band of the result."""
+    pair = np.minimum(s_valid, s_valid[:, ::-1]) * (1 - 0.7 * features(SIZE))
+    # Edge-preserving: a hard shadow's edge is light too, and a mole is not.
+    odd = np.ascontiguousarray((s - s[:, ::-1]) / 2 * np.clip(2 * pair, 0, 1)[..., None])
+    s_odd = cv2.bilateralFilter(odd.astype(np.float32), -1, 0.25, 0.025 * SIZE)
+    t_pair = np.minimum(t_valid, t_valid[:, ::-1]) * (1 - features(SIZE))
+    t_odd = smooth((t - t[:, ::-1]) / 2, np.maximum(t_pair, 1e-3), 0.02) * _soft(t_pair, 0.03)
+    even = s - s_odd
+    luma, t_luma = even.mean(-1, keepdims=True), t.mean(-1, keepdims=True)
+    chroma = even - luma
+    inside = both > 0.5
+    contrast = 1.0
+    if inside.sum() > 200:
+        ratio = np.percentile(np.abs(t_luma[inside]), 80) / max(np.percentile(np.abs(luma[inside]), 80), 1e-3)
+        contrast = float(np.clip(ratio, 0.45, 1.1)) ** 0.4
+    mark = features(SIZE, 0.004)[..., None]
+    mark = cv2.GaussianBlur(mark, (0, 0), 3)[..., None]
+    luma = luma * (contrast + mark * (max(contrast, 0.85) - contrast))
+    red = cv2.GaussianBlur(lips(SIZE), (0, 0), 2)[..., None]
+    t_chroma = t - t_luma
+    chroma = 0.45 * chroma + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red) + 0.4 * red * chroma
+    # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
+    inner = smoothstep(0.01, 0.07, depth_inside(SIZE))[..., None]
+    inner = np.maximum(inner, mark)
+    result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
+    return result
+
+
+def _soft(weight: F32, sigma: float) -> F32:
+    return cv2.GaussianBlur(weight, (0, 0), sigma * len(weight))[..., None]
+
+
+def _outline(rest: F32, both: F32) -> F32:
+    """What is still missing near the outline, where a difference would show as a seam."""
+    edge = (1 - smoothstep(0.03, 0.14, depth_inside(SIZE)))[..., None]
+    result: F32 = edge * np.clip(smooth(rest, both, CLOSE), -0.4, 0.4)
+    return result
+
+
+def _limit_fine(logs: F32, size: int) -> F32:
+    """Fine band: no colour noise, no highlights of another light, no noise lifted out of a dark side."""
+    slow = cv2.GaussianBlur(logs, (0, 0), FINE * size)
+    fine = logs - slow
+    luma = fine.mean(-1)
+    skin = (1 - features(size, 0.02)) * (depth_inside(size) > 0.02)
+    power = np.minimum(luma**2, 0.04) * skin
+    local = cv2.GaussianBlur(power, (0, 0), 0.05 * size) / (cv2.GaussianBlur(skin, (0, 0), 0.05 * size) + 1e-3)
+    rms = np.sqrt(local + 1e-8)
+    usual = float(np.percentile(rms[skin > 0], 35))
+    calm = np.minimum(1.0, 1.25 * usual / np.maximum(rms, 1e-4))
+    mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
+    luma = luma * (calm + mark * (1 - calm))
+    luma = np.where(luma > 0, 0.3 * np.tanh(luma / 0.3), luma)
+    chroma = fine - fine.mean(-1, keepdims=True)
+    result: F32 = (slow + luma[..., None] + 0.4 * calm[..., None] * chroma).astype(np.float32)
+    return result
+
+
+def light_change(row: F32, mean: F32, valid: F32) -> F32:
+    """Log change of this frame's slow light against the track's, without what lids and lips do.
+
+    Args:
+        row: (24, 24, 3) the frame's colour grid.
+        mean: (24, 24, 3) the track's.
+        valid: (24, 24) skin.
+    """
+    change = np.log(np.maximum(row, 0.015)) - np.log(np.maximum(mean, 0.015))
+    weight = valid * (1 - features(len(row), 0.05))
+    result: F32 = np.clip(smooth(change.astype(np.float32), weight, 0.06), -0.5, 0.5)
+    return result

@@ -1,0 +1,160 @@
+"""What is fixed for one person on one track."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.engines.mesh.light import relight
+from vidswap.engines.mesh.mask import skin_mask
+from vidswap.engines.mesh.regions import EYES, depth_inside, features, lid_zone, smoothstep
+from vidswap.engines.mesh.shape import shape_offset
+from vidswap.engines.mesh.source import TEXTURE, Identity
+from vidswap.faces.appearance import LIGHT, high_pass
+from vidswap.faces.facemesh import FaceMesh
+from vidswap.recipe import MeshEngine
+from vidswap.types import F32, U8
+
+GRAIN_LIMIT = 6 / 255
+"""Largest grain taken from the target's high-pass, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeshPlan:
+    """Constants of (track, identity)."""
+
+    levels: tuple[U8, ...]
+    """Textures (S, S, 4) at 512, 256 and 128: RGB and the narrow alpha."""
+    wide: F32
+    """(64, 64) wide alpha of the slow colours."""
+    light_mean: F32
+    """(24, 24, 3) what the per-frame light is compared with."""
+    light_skin: F32
+    """(24, 24) skin cells."""
+    shape: F32
+    """(468, 3) the target's own canonical shape."""
+    offset: F32
+    """(542, 3) canonical move of the features."""
+    lids: F32
+    """(64, 64, 2) zone of each eye's lids, image-left first."""
+    aperture: F32
+    """(2,) how far the source's eyes are open, against their width."""
+    iris: F32
+    """(3,) log gain of the irises."""
+    grain: float
+    """Share of the target's high-pass that is added."""
+
+
+def plan_track(
+    static: Mapping[str, NDArray[np.generic]], identity: Identity, mesh: FaceMesh, options: MeshEngine
+) -> MeshPlan:
+    """Fit one identity to one track.
+
+    Args:
+        static: What ``AppearanceCollector.finish`` returned for the track.
+        identity: From ``identify``.
+        mesh: The mesh's constants.
+        options: The engine's recipe section.
+    """
+    target = np.asarray(static["texture"], np.uint8)
+    seen = np.asarray(static["texture_weight"], np.uint8)
+    skin = skin_mask(target, seen)
+    trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
+    lit = relight(identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light)
+    texture, grain = match_detail(lit, identity.valid, np.asarray(static["detail"], np.float32), mesh, options.detail)
+    cover = identity.valid * _spread(skin, seen)
+    narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
+    wide = cv2.resize(cover, (64, 64), interpolation=cv2.INTER_AREA) * smoothstep(0.005, 0.11, depth_inside(64))
+    rgba = np.dstack([np.clip(texture, 0, 1), narrow])
+    levels = tuple(
+        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(np.uint8)
+        for size in (TEXTURE, TEXTURE // 2, TEXTURE // 4)
+    )
+    return MeshPlan(
+        levels=levels,
+        wide=wide.astype(np.float32),
+        light_mean=np.asarray(static["light_mean"], np.float32),
+        light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
+        shape=np.asarray(static["shape"], np.float32),
+        offset=shape_offset(identity.shape, np.asarray(static["shape"], np.float32), mesh, options.shape),
+        lids=np.dstack([lid_zone(eye, 64) for eye in EYES]),
+        aperture=aperture(identity.shape),
+        iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
+        grain=grain,
+    )
+
+
+def aperture(mesh: F32) -> F32:
+    """(2,) lid distance against eye width, of (V ≥ 468, ≥ 2) vertices in any unit, image-left first."""
+    lids = ((160, 144, 158, 153, 33, 133), (387, 373, 385, 380, 263, 362))
+    points = mesh[:, :2]
+    open_ = [np.linalg.norm(points[a] - points[b]) + np.linalg.norm(points[c] - points[d]) for a, b, c, d, _, _ in lids]
+    width = [np.linalg.norm(points[e] - points[f]) for *_, e, f in lids]
+    return np.asarray(open_, np.float32) / 2 / np.maximum(np.asarray(width, np.float32), 1e-6)
+
+
+def iris_gain(source: F32, target: F32) -> F32:
+    """(3,) log gain from the target's eye colour to the source's, 0 when either is unknown.
+
+    Bounded, as brown eyes must keep their pupils' edge; colour moves less than brightness.
+    """
+    change = np.nan_to_num(source - target)
+    bright = float(np.clip(change.mean(), -1.0, 0.7))
+    result: F32 = (bright + np.clip(change - change.mean(), -0.2, 0.2)).astype(np.float32)
+    return result
+
+
+def _spread(skin: F32, seen: U8) -> F32:
+    """Target validity at texture size; a side the camera never saw is no reason to hold back."""
+    unseen = np.clip(1 - seen.astype(np.float32) / 60, 0, 1)
+    return cv2.resize(np.maximum(skin, unseen), (TEXTURE, TEXTURE), interpolation=cv2.INTER_LINEAR)
+
+
+def match_detail(
+    texture: F32, valid: F32, detail: F32, mesh: FaceMesh, strength: float
+) -> tuple[F32, float]:
+    """Bring a relit texture to the footage's sharpness.
+
+    Too sharp: blurred. Too contrasty at 1.2–3 px, as with canvas or film grain: that band is scaled.
+    Too soft: the share of the target's own high-pass that is missing.
+
+    Args:
+        texture: (512, 512, 3) in [0, 1].
+        valid: (512, 512).
+        detail: (3,) the target's high-pass spread at 1.2 and 3 px, and its scale in px.
+        mesh: For the layout's own scale.
+        strength: [0, 1].
+
+    Returns:
+        (512, 512, 3) texture, and the grain share [0, 1].
+    """
+    texels = float(np.linalg.norm(mesh.uv[263] - mesh.uv[33])) * TEXTURE
+    ratio = float(detail[2]) / texels
+    inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(np.uint8)
+
+    def measure(candidate: F32) -> tuple[float, float]:
+        way = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+        small = cv2.resize(np.clip(candidate, 0, 1), None, fx=ratio, fy=ratio, interpolation=way)
+        where = cv2.resize(inside, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        return high_pass(np.round(small * 255).astype(np.uint8), where)
+
+    best = texture
+    middle = measure(best)[1]
+    if middle > 1.15 * detail[1]:
+        slow = cv2.GaussianBlur(texture, (0, 0), 3 / ratio)
+        best = slow + max(1.15 * float(detail[1]) / middle, 0.35) * (texture - slow)
+    sharp = best
+    have = measure(best)[0]
+    for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
+        if have <= 1.05 * detail[0]:
+            break
+        best = cv2.GaussianBlur(sharp, (0, 0), max(sigma / ratio, 0.3))
+        have = measure(best)[0]
+    # Brows, lids and lips carry the likeness: they are blurred like the skin, but keep their contrast.
+    mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
+    best = best + mark * 0.6 * (texture - sharp)
+    best = texture + strength * (best - texture)
+    missing = float(np.sqrt(max(float(detail[0]) ** 2 - have**2, 0.0)) / max(float(detail[0]), 1e-6))
+    return best.astype(np.float32), 0.8 * strength * missing

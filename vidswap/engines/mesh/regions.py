@@ -1,0 +1,92 @@
+"""Named regions of the face mesh, as vertex lists and as soft masks in the UV layout."""
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.faces.facemesh import MOUTH, SKIN, FaceMesh
+from vidswap.types import F32
+
+EYES = (
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249),
+)
+"""Eye contours, outer corner first, then along the upper lid to the inner corner and back below."""
+
+
+BROWS = (
+    (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
+    (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
+)
+
+LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
+LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS_BETWEEN = (76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77,
+                62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96)  # fmt: skip
+LIPS = LIPS_OUTER + LIPS_INNER + LIPS_BETWEEN
+
+CORE = (116, 345, 111, 340, 168, 187, 411, 147, 376, 214, 434, 210, 430, 32, 262, 200, 199, 50, 280)
+"""Cheeks, nose and chin: skin on every face that is not covered by a hand."""
+
+
+@lru_cache(maxsize=8)
+def polygon(indices: tuple[int, ...], size: int, grow: float = 0.0) -> NDArray[np.uint8]:
+    """(S, S) 255 inside the convex hull of some vertices in the layout.
+
+    Args:
+        indices: Vertices.
+        size: Side of the layout in texels.
+        grow: Dilation in layout units.
+    """
+    picture = np.zeros((size, size), np.uint8)
+    points = np.round((FaceMesh.load().uv[list(indices)] * size - 0.5) * 16).astype(np.int32)
+    cv2.fillConvexPoly(picture, cv2.convexHull(points), 255, cv2.LINE_AA, 4)
+    if grow > 0:
+        radius = max(round(grow * size), 1)
+        shape = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        picture = cv2.dilate(picture, shape)
+    return picture
+
+
+@lru_cache(maxsize=8)
+def features(size: int, grow: float = 0.02) -> F32:
+    """(S, S) 1 on eyes, brows and lips, whose colour says nothing of the light on the skin."""
+    parts = [*EYES, *BROWS, LIPS_OUTER]
+    return np.max([polygon(p, size, grow) for p in parts], 0).astype(np.float32) / 255
+
+
+@lru_cache(maxsize=8)
+def lid_zone(eye: tuple[int, ...], size: int) -> F32:
+    """(S, S) soft neighbourhood of one eye: lashes, lids and their crease."""
+    zone = polygon(eye, size, 0.045).astype(np.float32) / 255
+    return cv2.GaussianBlur(zone, (0, 0), 0.014 * size)
+
+
+@lru_cache(maxsize=8)
+def lips(size: int) -> F32:
+    """(S, S) 1 on the lips."""
+    return polygon(LIPS_OUTER, size).astype(np.float32) / 255
+
+
+@lru_cache(maxsize=8)
+def depth_inside(size: int) -> F32:
+    """(S, S) distance to the face oval in layout units, 0 outside."""
+    mesh = FaceMesh.load()
+    picture = np.zeros((size, size), np.uint8)
+    points = np.round((mesh.uv[mesh.oval] * size - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(picture, [points], 255, cv2.LINE_8, 4)
+    return cv2.distanceTransform(picture, cv2.DIST_L2, 5) / size
+
+
+def openings(mesh: FaceMesh) -> NDArray[np.bool_]:
+    """(M,) triangles inside the eyes and the mouth."""
+    return (mesh.labels > SKIN) & (mesh.labels <= MOUTH)
+
+
+def smoothstep(low: float, high: float, x: F32) -> F32:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = np.clip((x - low) / (high - low), 0, 1)
+    result: F32 = (t * t * (3 - 2 * t)).astype(np.float32)
+    return result

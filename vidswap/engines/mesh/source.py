@@ -1,0 +1,133 @@
+"""A person as the mesh engine sees them: a texture, where it can be trusted, and a face shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+from vidswap.engines.mesh.mask import skin_mask
+from vidswap.engines.mesh.regions import features
+from vidswap.faces.appearance import iris_contrast
+from vidswap.faces.facemesh import Atlas, FaceMesh, fit_pose, frontalise
+from vidswap.types import F32, U8, SourceFace
+
+TEXTURE = 512
+"""Side of the source texture in texels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """One person, from one or more photographs."""
+
+    texture: F32
+    """(512, 512, 3) RGB in [0, 1]."""
+    valid: F32
+    """(512, 512) [0, 1] where the texture is this person's skin or features."""
+    shape: F32
+    """(468, 3) in canonical units."""
+    iris: F32
+    """(3,) log iris colour against the cheeks, NaN when it cannot be seen."""
+    texels_per_eye: float
+    """How many photo pixels lay between the outer eye corners: the real resolution."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    texture: F32
+    trust: F32
+    shape: F32
+    facing: F32
+    scale: float
+
+
+def identify(sources: Sequence[SourceFace], mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> Identity:
+    """Merge photographs: each texel from the view that sees it best, hidden sides from the mirror image."""
+    views = [_unwrap(source, mesh, atlas, coarse) for source in sources]
+    reference = max(views, key=lambda v: float(v.trust.sum()) * min(v.scale, 200.0))
+    texture, trust = _merge(views, reference)
+    flipped, flipped_trust = texture[:, ::-1], trust[:, ::-1]
+    mirrored = _match_light(flipped, flipped_trust, texture, trust)
+    # The far side of a turned head is imprecise long before it is invisible.
+    own = np.clip(np.maximum((trust - 0.15) / 0.3, 0.5 + (trust - flipped_trust) / 0.2), 0, 1)
+    own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
+    texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
+    best = own * trust + (1 - own) * flipped_trust
+    valid = np.clip((best - 0.1) / 0.3, 0, 1)
+    shape = _mean_shape(views, mesh)
+    irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
+    iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
+    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris, reference.scale)
+
+
+def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> _View:
+    surface = source.mesh[: len(mesh.shape)]
+    vertices = mesh.extend(source.mesh)
+    facing = np.clip(mesh.spread(-mesh.normals(vertices)[:, 2:], 6), 0, 1)
+    pose = fit_pose(mesh.shape, surface, mesh.rigid)
+    texture, seen = _sample(source.rgb, vertices, facing, atlas)
+    small, small_seen = _sample(source.rgb, vertices, facing, coarse)
+    weight = np.round(255 * np.clip(small_seen / 0.35, 0, 1)).astype(np.uint8)
+    skin = cv2.resize(skin_mask(np.round(small * 255).astype(np.uint8), weight), (TEXTURE, TEXTURE))
+    # The contour of the far side is a guess that gets worse with yaw, and hair or background bleeds in.
+    turned = abs(float(pose.rotation[0, 2]))
+    trust = skin * np.clip((seen - 0.15 - 0.1 * turned) / 0.6, 0, 1)
+    return _View(texture, trust.astype(np.float32), frontalise(surface, pose), facing[: len(surface), 0], pose.scale)
+
+
+def _sample(rgb: U8, vertices: F32, facing: F32, atlas: Atlas) -> tuple[F32, F32]:
+    """Unwrapped picture and how squarely each texel was seen."""
+    grid = atlas.spread(np.concatenate([vertices[:, :2], facing], 1))
+    shrink = max(1.0, float(np.ptp(vertices[:, 0])) / (0.9 * atlas.size))
+    small = cv2.resize(rgb, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA)
+    where = (grid[..., :2] + 0.5) / np.float32(shrink) - 0.5
+    texture = cv2.remap(small, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    height, width = small.shape[:2]
+    inside = (where[..., 0] > 0) & (where[..., 0] < width - 1) & (where[..., 1] > 0) & (where[..., 1] < height - 1)
+    seen = grid[..., 2] * inside * (atlas.triangle >= 0)
+    return texture.astype(np.float32) / 255, seen.astype(np.float32)
+
+
+def _merge(views: Sequence[_View], reference: _View) -> tuple[F32, F32]:
+    if len(views) == 1:
+        return reference.texture, reference.trust
+    textures = [
+        v.texture if v is reference else _match_light(v.texture, v.trust, reference.texture, reference.trust)
+        for v in views
+    ]
+    # A steep power picks one view nearly everywhere, so that details of two photos never ghost.
+    power = np.stack([cv2.GaussianBlur((v.trust * min(v.scale, 150) / 150) ** 6, (0, 0), 5) for v in views])
+    share = power / np.maximum(power.sum(0), 1e-9)
+    texture = sum(s[..., None] * t for s, t in zip(share, textures, strict=True))
+    trust = np.max([v.trust for v in views], 0)
+    return np.asarray(texture, np.float32), trust.astype(np.float32)
+
+
+def _match_light(texture: F32, trust: F32, onto: F32, onto_trust: F32) -> F32:
+    """Give one texture the slow light of another, where both are skin; continued where only one is."""
+    both = (trust * onto_trust * (1 - features(TEXTURE)))[..., None]
+    ratio = np.log(np.maximum(onto, 0.02) / np.maximum(texture, 0.02)) * both
+    small = cv2.resize(np.concatenate([ratio, both], 2), (64, 64), interpolation=cv2.INTER_AREA)
+    local = cv2.GaussianBlur(small, (0, 0), 6, borderType=cv2.BORDER_CONSTANT)
+    whole = small.sum((0, 1))
+    mean = whole[:3] / max(float(whole[3]), 1e-3)
+    field = (local[..., :3] + 0.02 * mean) / (local[..., 3:] + 0.02)
+    gain = np.exp(np.clip(cv2.resize(field, (TEXTURE, TEXTURE)), -1.2, 1.2))
+    result: F32 = np.clip(texture * gain, 0, 1).astype(np.float32)
+    return result
+
+
+def _mean_shape(views: Sequence[_View], mesh: FaceMesh) -> F32:
+    """Average of all views and their mirror images, each vertex weighted by how squarely it was seen."""
+    total = np.zeros_like(mesh.shape)
+    weight = np.full((len(mesh.shape), 1), 1e-6, np.float32)
+    for view in views:
+        for shape, facing in (
+            (view.shape, view.facing),
+            (view.shape[mesh.mirror] * [-1, 1, 1], view.facing[mesh.mirror] * 0.7),
+        ):
+            w = (0.05 + np.clip(facing, 0, 1))[:, None] ** 2
+            total += (w * shape).astype(np.float32)
+            weight += w.astype(np.float32)
+    return (total / weight).astype(np.float32)

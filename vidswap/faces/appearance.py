@@ -1,0 +1,236 @@
+"""What pass one keeps of a face's looks: slow light, a clean texture, its own shape, its sharpness.
+
+Everything is measured on the unwrapped face, so head motion is out of it. Per frame there is only a
+coarse colour grid; the texture is a median over a bounded, evenly thinned set of frames, so memory
+does not grow with the clip.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.faces.facemesh import SKIN, SURFACE, Atlas, FaceMesh, fit_pose, frontalise, rasterise
+from vidswap.types import F32, U8, U16, Box
+
+LIGHT = 24
+"""Side of the per-frame colour grid."""
+TEXTURE = 256
+"""Side of the median texture."""
+KEEP = 24
+"""Most frames held for medians."""
+
+
+@dataclass
+class _Sample:
+    texture: U8
+    weight: U8
+    shape: F32
+    detail: F32
+    iris: F32
+
+
+@dataclass
+class AppearanceCollector:
+    """Collects one track's appearance, fed in frame order with the unsmoothed mesh.
+
+    Rows per frame: ``light`` float16 (24, 24, 3), mean colour in [0, 1] of each cell of the
+    unwrapped face; cells that are turned away keep their last value.
+
+    Static arrays: ``texture`` u8 (256, 256, 3) and ``texture_weight`` u8 (256, 256) the median
+    unwrapped face and how well it was seen; ``light_mean`` float32 (24, 24, 3); ``shape`` float32
+    (468, 3) the median face in canonical units; ``iris`` float32 (3,) log iris colour against the
+    cheeks, NaN when never seen; ``detail`` float32 (3,) standard deviation of the
+    luma's high-pass in [0, 1] at 1.2 and 3 px, and the face scale in px it was measured at.
+    """
+
+    cutoffs: Mapping[str, float] = field(default_factory=lambda: {"light": 3.0})
+
+    def __post_init__(self) -> None:
+        """Rasterise the layouts once."""
+        self._mesh = FaceMesh.load()
+        self._coarse = Atlas.build(self._mesh, 2 * LIGHT)
+        self._fine = Atlas.build(self._mesh, TEXTURE)
+        self._last: F32 | None = None
+        self._samples: list[_Sample] = []
+        self._stride = 1
+        self._count = 0
+
+    def footprint(self, mesh: F32) -> Box:
+        """Pixels wanted by ``add``: the mesh with its rings."""
+        points = self._mesh.extend(mesh)[:, :2]
+        low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int) + 1
+        return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
+
+    def add(
+        self, seconds: float, rgb: U8 | U16, box: Box, mesh: F32, weight: float
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """Measure one frame.
+
+        Args:
+            seconds: Time in the clip; frames come in order.
+            rgb: (h, w, 3) pixels of ``box``.
+            box: Clipped footprint.
+            mesh: (V, 3) pixels of the frame.
+            weight: Confidence [0, 1]; doubtful frames stay out of the medians.
+        """
+        del seconds
+        picture = rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
+        vertices = self._mesh.extend(mesh)
+        vertices[:, :2] -= (box.left, box.top)
+        facing = np.clip(-self._mesh.normals(vertices)[:, 2:] / 0.35, 0, 1)
+        light = self._light(picture, vertices, facing)
+        if self._count % self._stride == 0 and weight > 0.5:
+            self._samples.append(self._sample(picture, vertices, facing, mesh))
+            if len(self._samples) >= KEEP:
+                self._samples = self._samples[::2]
+                self._stride *= 2
+        self._count += 1
+        return {"light": light.astype(np.float16)}
+
+    def _light(self, picture: U8, vertices: F32, facing: F32) -> F32:
+        shrink = max(1.0, np.ptp(vertices[:, 0]) / (3 * LIGHT))
+        small = cv2.resize(
+            picture, None, fx=1 / shrink, fy=1 / shrink, interpolation=cv2.INTER_AREA
+        )
+        grid = self._coarse.spread(
+            np.concatenate([(vertices[:, :2] + 0.5) / shrink - 0.5, facing], 1)
+        )
+        colour = cv2.remap(
+            small, grid[..., :2], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        seen = (grid[..., 2] * (self._coarse.triangle >= 0)).astype(np.float32)
+        area = cv2.resize(seen, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA)[..., None]
+        mean = cv2.resize(
+            colour * (seen / 255)[..., None], (LIGHT, LIGHT), interpolation=cv2.INTER_AREA
+        )
+        mean /= np.maximum(area, 1e-3)
+        if self._last is None:
+            whole = (mean * area).sum((0, 1)) / np.maximum(area.sum(), 1e-3)
+            self._last = np.where(area > 0.2, mean, whole).astype(np.float32)
+        trust = np.clip(area * 1.5, 0, 1)
+        self._last = (self._last + trust * (mean - self._last)).astype(np.float32)
+        return self._last
+
+    def _sample(self, picture: U8, vertices: F32, facing: F32, mesh: F32) -> _Sample:
+        grid = self._fine.spread(np.concatenate([vertices[:, :2], facing], 1))
+        texture = cv2.remap(
+            picture, grid[..., :2], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        height, width = picture.shape[:2]
+        inside = (
+            (grid[..., 0] > 0)
+            & (grid[..., 0] < width - 1)
+            & (grid[..., 1] > 0)
+            & (grid[..., 1] < height - 1)
+        )
+        weight = np.round(255 * grid[..., 2] * inside * (self._fine.triangle >= 0)).astype(np.uint8)
+        pose = fit_pose(self._mesh.shape, mesh, self._mesh.rigid)
+        detail = self._detail(picture, vertices)
+        shape = frontalise(mesh[: len(self._mesh.shape)], pose)
+        local = mesh.copy()
+        local[:, :2] = mesh[:, :2] + vertices[0, :2] - mesh[0, :2]
+        iris = iris_contrast(picture, local) if len(local) > SURFACE else np.full(3, np.nan, np.float32)
+        return _Sample(texture, weight, shape, np.array([*detail, pose.scale], np.float32), iris)
+
+    def _detail(self, picture: U8, vertices: F32) -> tuple[float, float]:
+        skin = np.flatnonzero(self._mesh.labels == SKIN)
+        cover = rasterise(vertices[:, :2], self._mesh.triangles, picture.shape[:2], skin)
+        inner = cv2.erode((cover >= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        return high_pass(picture, inner)
+
+    def finish(self) -> Mapping[str, NDArray[np.generic]]:
+        """Medians over the frames kept; empty when no frame was good enough."""
+        if not self._samples:
+            return {}
+        weight = np.stack([s.weight for s in self._samples])
+        texture = _weighted_median(np.stack([s.texture for s in self._samples]), weight)
+        seen = weight.mean(0)
+        light = cv2.resize(
+            texture.astype(np.float32) / 255, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA
+        )
+        return {
+            "texture": texture,
+            "texture_weight": np.round(seen).astype(np.uint8),
+            "light_mean": light.astype(np.float32),
+            "shape": np.median([s.shape for s in self._samples], axis=0).astype(np.float32),
+            "iris": _nan_median([s.iris for s in self._samples]),
+            "detail": np.median([s.detail for s in self._samples], axis=0).astype(np.float32),
+        }
+
+
+def high_pass(picture: U8, inside: NDArray[np.bool_]) -> tuple[float, float]:
+    """Robust spread of the luma's high-pass at 1.2 and 3 px, in [0, 1]; edges do not count.
+
+    Returns:
+        The mean absolute high-pass over the lower nine tenths, for both scales.
+    """
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    spread = []
+    for sigma in (1.2, 3.0):
+        band = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), sigma))[inside]
+        if band.size < 16:
+            return 0.0, 0.0
+        band = np.partition(band, int(0.9 * band.size))[: int(0.9 * band.size)]
+        spread.append(float(band.mean()))
+    return spread[0], spread[1]
+
+
+IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))
+"""Centre and four rim points of each iris, image-left eye first."""
+
+
+def iris_contrast(picture: U8, mesh: F32) -> F32:
+    """Mean log colour of the irises against the cheeks: eye colour, whatever the exposure.
+
+    Args:
+        picture: (h, w, 3).
+        mesh: (478, 3) in px of ``picture``.
+
+    Returns:
+        (3,) log ratio, NaN when the eyes are shut or too small to see.
+    """
+    values = []
+    for (centre, *rim), (up, down) in zip(IRISES, ((159, 145), (386, 374)), strict=True):
+        radius = float(np.linalg.norm(mesh[rim, :2] - mesh[centre, :2], axis=1).mean())
+        if radius < 1.5 or mesh[down, 1] - mesh[up, 1] < radius:
+            continue
+        box = _disc(picture, mesh[centre, :2] + (0, 0.15 * radius), 0.7 * radius)
+        if len(box):
+            # Between the pupil and the highlight.
+            values.append(np.percentile(np.log(np.maximum(box, 0.01)), 45, axis=0))
+    cheek = [_disc(picture, mesh[v, :2], 0.12 * float(np.ptp(mesh[:, 0]))) for v in (50, 280)]
+    cheek = [c for c in cheek if len(c)]
+    if not values or not cheek:
+        return np.full(3, np.nan, np.float32)
+    skin = np.median(np.log(np.maximum(np.concatenate(cheek), 0.01)), axis=0)
+    return (np.mean(values, 0) - skin).astype(np.float32)
+
+
+def _nan_median(rows: list[F32]) -> F32:
+    good = [row for row in rows if np.isfinite(row).all()]
+    return np.median(good, axis=0).astype(np.float32) if good else np.full(3, np.nan, np.float32)
+
+
+def _disc(picture: U8, centre: F32, radius: float) -> F32:
+    """(N, 3) pixels of a disc, in [0, 1]."""
+    height, width = picture.shape[:2]
+    left, top = np.floor(centre - radius).astype(int)
+    right, bottom = np.ceil(centre + radius).astype(int) + 1
+    left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+    if left >= right or top >= bottom:
+        return np.zeros((0, 3), np.float32)
+    yy, xx = np.mgrid[top:bottom, left:right]
+    near = (xx - centre[0]) ** 2 + (yy - centre[1]) ** 2 <= radius**2
+    return picture[top:bottom, left:right][near].astype(np.float32) / 255
+
+
+def _weighted_median(stack: U8, weight: U8) -> U8:
+    """(N, S, S, 3) per-texel median over the frames that saw the texel best."""
+    good = weight >= np.maximum(weight.max(0) * 0.6, 1)
+    masked = np.where(good[..., None], stack.astype(np.float32), np.nan)
+    empty = ~good.any(0)
+    masked[:, empty] = 0
+    return np.round(np.nanmedian(masked, axis=0)).astype(np.uint8)

@@ -1,0 +1,223 @@
+"""The face mesh as geometry: topology, canonical shape, UV layout, rigid fit, normals.
+
+The 468 surface vertices of the landmarker are extended linearly to 542: a centre for each eye
+opening, and two rings outside the face oval on which warps die out. ``scripts/build_facemesh.py``
+builds the data file.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.checks import check_shape
+from vidswap.types import F32, U8
+
+SURFACE = 468
+SKIN, EYE, MOUTH, RING, RIM = range(5)
+"""Triangle labels: the face itself, the eye openings, the mouth opening, inner and outer ring."""
+
+# Vertices that expression hardly moves, for rigid fits: forehead, temples, nose bridge and cheekbones.
+RIGID = (
+    10, 67, 297, 109, 338, 151, 9, 8, 168, 6, 197, 195, 5, 103, 332, 54, 284, 21, 251, 162, 389, 127, 356,
+    234, 454, 116, 345, 111, 340, 117, 346, 33, 263, 133, 362, 122, 351, 196, 419, 3, 248, 143, 372,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FaceMesh:
+    """Constant data of the mesh."""
+
+    triangles: NDArray[np.int32]
+    """(M, 3) vertex indices into the extended mesh, clockwise as seen by the camera."""
+    labels: U8
+    """(M,) SKIN, EYE, MOUTH, RING or RIM."""
+    mirror: NDArray[np.int32]
+    """(468,) index of each vertex's mirror image."""
+    shape: F32
+    """(468, 3) symmetric mean face, outer eye corners 1 apart, x right, y down, z away from the camera."""
+    uv: F32
+    """(542, 2) cylindrical layout in [0, 1], symmetric about u = 0.5."""
+    weights: F32
+    """(542, 468) extension of the surface."""
+    oval: NDArray[np.int32]
+    """(36,) the face oval."""
+
+    @classmethod
+    def load(cls) -> "FaceMesh":
+        """Read the data file that is part of the package."""
+        with (
+            (files("vidswap") / "faces" / "facemesh.npz").open("rb") as file,
+            np.load(file) as data,
+        ):
+            whole = {k: data[k].astype(np.int32) for k in ("triangles", "mirror", "oval")}
+            return cls(
+                labels=data["labels"], shape=data["shape"], uv=data["uv"],
+                weights=data["weights"], **whole,
+            )  # fmt: skip
+
+    def extend(self, mesh: F32) -> F32:
+        """(V ≥ 468, D) landmarks → (542, D) vertices."""
+        return self.weights @ mesh[:SURFACE].astype(np.float32)
+
+    @cached_property
+    def rigid(self) -> F32:
+        """(468,) weight of each vertex in a rigid fit."""
+        weight = np.full(SURFACE, 0.02, np.float32)
+        weight[list(RIGID)] = 1
+        return weight / weight.sum()
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.float32]:
+        """(542, 542) row-normalised adjacency, for smoothing fields over the mesh."""
+        link = np.zeros((len(self.uv), len(self.uv)), np.float32)
+        for a, b in ((0, 1), (1, 2), (2, 0)):
+            link[self.triangles[:, a], self.triangles[:, b]] = 1
+            link[self.triangles[:, b], self.triangles[:, a]] = 1
+        return link / np.maximum(link.sum(1, keepdims=True), 1)
+
+    def spread(self, values: F32, steps: int) -> F32:
+        """(542, D) vertex values averaged with their neighbours a few times."""
+        for _ in range(steps):
+            values = 0.5 * values + 0.5 * (self.neighbours @ values)
+        return values.astype(np.float32)
+
+    def normals(self, vertices: F32) -> F32:
+        """(542, 3) unit normals, z < 0 towards the camera."""
+        corner = vertices[self.triangles]
+        face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        total = np.zeros_like(vertices)
+        surface = self.labels <= MOUTH
+        for k in range(3):
+            np.add.at(total, self.triangles[surface, k], face[surface])
+        # The rings have no thickness of their own: they face where the oval does.
+        ring = np.arange(len(self.uv) - 2 * len(self.oval), len(self.uv))
+        total[ring] = np.tile(total[self.oval], (2, 1))
+        # Corners run clockwise in the picture (y is down), so the cross product points away from the camera.
+        return (-total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)).astype(
+            np.float32
+        )
+
+
+@dataclass(frozen=True)
+class Pose:
+    """``pixels = scale · rotation @ canonical + offset``."""
+
+    scale: float
+    """Pixels between the outer eye corners of the frontal face."""
+    rotation: F32
+    """(3, 3)"""
+    offset: F32
+    """(3,)"""
+
+
+def fit_pose(shape: F32, mesh: F32, weight: F32) -> Pose:
+    """Weighted similarity from a canonical shape to one frame's mesh (Umeyama 1991).
+
+    Args:
+        shape: (468, 3) canonical.
+        mesh: (V ≥ 468, 3) pixels.
+        weight: (468,) sums to 1.
+    """
+    target = mesh[:SURFACE].astype(np.float64)
+    check_shape("V 3, V 3, V", shape=shape, mesh=target, weight=weight)
+    w = weight[:, None].astype(np.float64)
+    mean_s, mean_t = (w * shape).sum(0), (w * target).sum(0)
+    a, b = shape - mean_s, target - mean_t
+    u, singular, vt = np.linalg.svd((w * b).T @ a)
+    sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * sign) @ vt
+    scale = float((singular * sign).sum() / (w * a**2).sum())
+    offset = mean_t - scale * rotation @ mean_s
+    return Pose(scale, rotation.astype(np.float32), offset.astype(np.float32))
+
+
+def frontalise(mesh: F32, pose: Pose) -> F32:
+    """(V, 3) pixels → canonical units."""
+    return ((mesh - pose.offset) @ pose.rotation / pose.scale).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The UV layout rasterised once at one size."""
+
+    size: int
+    triangle: NDArray[np.int32]
+    """(S, S) index of the triangle at each texel, -1 outside."""
+    corners: NDArray[np.int32]
+    """(S, S, 3) vertices of that triangle (0 outside)."""
+    barycentric: F32
+    """(S, S, 3) weights of those vertices, 0 outside."""
+
+    @classmethod
+    def build(cls, mesh: FaceMesh, size: int) -> "Atlas":
+        """Rasterise the layout at ``size`` × ``size`` texels."""
+        points = mesh.uv * size - 0.5
+        triangle = rasterise(points, mesh.triangles, (size, size), np.arange(len(mesh.triangles)))
+        inside = triangle >= 0
+        corners = mesh.triangles[np.maximum(triangle, 0)]
+        yy, xx = np.mgrid[0:size, 0:size]
+        table = affine(
+            points, mesh.triangles, np.eye(3, dtype=np.float32)[None].repeat(len(mesh.triangles), 0)
+        )
+        coefficients = table[np.maximum(triangle, 0)]
+        weights = (
+            coefficients[..., 0] * xx[..., None]
+            + coefficients[..., 1] * yy[..., None]
+            + coefficients[..., 2]
+        )
+        weights = np.clip(weights, 0, 1)
+        weights /= np.maximum(weights.sum(-1, keepdims=True), 1e-9)
+        return cls(size, triangle, corners, (weights * inside[..., None]).astype(np.float32))
+
+    def spread(self, values: F32) -> F32:
+        """(542, D) vertex values → (S, S, D) texels, 0 outside."""
+        corner = values[self.corners.reshape(-1)].reshape(*self.corners.shape, -1)
+        return np.einsum("hwk,hwkd->hwd", self.barycentric, corner).astype(np.float32)
+
+
+def rasterise(
+    points: F32, triangles: NDArray[np.int32], size: tuple[int, int], order: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Painter's algorithm: the last triangle in ``order`` wins.
+
+    Args:
+        points: (N, 2) pixels.
+        triangles: (M, 3) vertex indices.
+        size: Height and width.
+        order: Triangles to draw, farthest first.
+
+    Returns:
+        (H, W) triangle indices, -1 where nothing was drawn.
+    """
+    picture = np.full(size, -1, np.int32)
+    fixed = np.round(points * 16).astype(np.int32)[triangles]
+    for index in order.tolist():
+        cv2.fillConvexPoly(picture, fixed[index], index, lineType=cv2.LINE_8, shift=4)
+    return picture
+
+
+def affine(points: F32, triangles: NDArray[np.int32], values: F32) -> F32:
+    """Planes through the corner values of each triangle.
+
+    Args:
+        points: (N, 2) pixels.
+        triangles: (M, 3) vertex indices.
+        values: (M, 3, D) value of each quantity at each corner.
+
+    Returns:
+        (M, D, 3) such that ``value = a x + b y + c``; constant for triangles without area.
+    """
+    corner = points[triangles].astype(np.float64)
+    e1, e2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    det = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
+    flat = np.abs(det) < 1e-3
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, det))[:, None]
+    v1, v2 = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
+    a = (v1 * e2[:, 1:2] - v2 * e1[:, 1:2]) * inverse
+    b = (v2 * e1[:, 0:1] - v1 * e2[:, 0:1]) * inverse
+    c = values[:, 0] - a * corner[:, 0, 0:1] - b * corner[:, 0, 1:2]
+    return np.stack([a, b, c], -1).astype(np.float32)
