@@ -212,6 +212,54 @@ def test_verify_and_require(tmp_path, store):
         store.verify(found)
 
 
+def test_trusted_file_stays_trusted(tmp_path, store):
+    path = tmp_path / "own.pth"
+    torch.save({"fc.weight": torch.ones(2)}, path)
+    with pytest.raises(WeightsError, match="not the one published"):
+        importing.add(path, store, "deep3d")
+    assert importing.add(path, store, "deep3d", trust=True).record.trusted
+    store.verify(manifest.get("deep3d", store.root))
+    assert importing.add(path, store, "deep3d").manifest.name == "deep3d"
+
+
+def test_files_of_our_own_format(tmp_path, store):
+    path = tmp_path / "trained.safetensors"
+    metadata = {"vidswap": "1", "name": "tiny", "arch": "bisenet", "licence": "MIT", "names": "own"}
+    formats.write_safetensors(path, {"a": torch.ones(3)}, metadata | {"commercial": "yes"})
+    imported = importing.add(path, store)
+    assert (imported.manifest.name, imported.manifest.commercial) == ("tiny", True)
+    assert imported.stored.read_bytes() == path.read_bytes()
+    assert store.verify(manifest.get("tiny", store.root)) == imported.stored
+    formats.write_safetensors(path, {"a": torch.tensor([float("nan")])}, metadata)
+    with pytest.raises(WeightsError, match="a holds NaN"):
+        importing.add(path, store, trust=True)
+    formats.write_safetensors(path, {"a": torch.ones(3)}, metadata | {"name": "../../x"})
+    with pytest.raises(WeightsError, match="not a name for a checkpoint"):
+        importing.add(path, store)
+
+
+def test_weights_that_come_with_the_package(tmp_path, store, monkeypatch):
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    formats.write_safetensors(folder / "tiny.safetensors", {"a": torch.ones(3)}, {"vidswap": "1"})
+    base = manifest.shipped()["bisenet"]
+    digest = hash_file(folder / "tiny.safetensors")[0]
+    tiny = dataclasses.replace(base, name="tiny", sha256=digest)
+    (folder / "tiny.toml").write_text(manifest.encode(tiny))
+    monkeypatch.setattr("vidswap.paths.data", lambda _: folder)
+    assert store.require(tiny) == store.verify(tiny) == folder / "tiny.safetensors"
+    assert store.ready("other") is None
+
+
+def test_tensors_that_share_memory_are_written_apart(tmp_path):
+    both = torch.arange(6.0).reshape(2, 3)
+    formats.write_safetensors(tmp_path / "x", {"a": both, "b": both[1], "c": both.T}, {})
+    state, _ = formats.read_safetensors(tmp_path / "x")
+    assert torch.equal(state["a"], both)
+    assert torch.equal(state["b"], both[1])
+    assert torch.equal(state["c"], both.T)
+
+
 def test_interrupted_write_leaves_the_old_file(tmp_path, store, monkeypatch):
     path = importing.add(published.matrix_file(tmp_path / "m.pt"), store).stored
     before = path.read_bytes()

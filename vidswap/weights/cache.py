@@ -50,6 +50,8 @@ class Record:
     """Of what is used; for a folder, of the sorted list of its files' digests and names."""
     added: str
     """UTC date and time, ISO 8601."""
+    trusted: bool = False
+    """The user accepted another digest than the published one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +110,24 @@ class Store:
         write_atomically(self.record_path(record.name), text.encode())
 
     def digests(self, manifest: Manifest) -> frozenset[str]:
-        """SHA-256 the published file may have: the manifest's, else that of the first import."""
-        if manifest.digests:
-            return manifest.digests
+        """SHA-256 the published file may have: the manifest's, and what the user trusted.
+
+        Where the manifest knows none, that of the first import counts.
+        """
         record = self.record(manifest.name)
-        return frozenset({record.sha256} if record else ())
+        if record is None or (manifest.digests and not record.trusted):
+            return manifest.digests
+        return manifest.digests | {record.sha256}
 
     def ready(self, name: str) -> Path | None:
-        """What is used of a checkpoint, if it is there; contents are not read."""
+        """What is used of a checkpoint, if it is there; contents are not read.
+
+        Weights that come with the package count as there.
+        """
         record = self.record(name)
         if record is None:
-            return None
+            shipped = paths.data("weights") / f"{valid_name(name)}.safetensors"
+            return Path(str(shipped)) if shipped.is_file() else None
         path = self.root / record.stored
         return path if path.exists() else None
 
@@ -152,20 +161,20 @@ class Store:
         """
         path = self.require(manifest)
         record = self.record(manifest.name)
-        if record is None or (manifest.digests and record.sha256 not in manifest.digests):
-            known = "own" if record is None else record.sha256
-            raise WeightsError(
-                f"it was made from a file with sha256 {known}, which {manifest.name} is not",
-                path=path,
-                stage="verify",
-            )
         found = hash_tree(path) if path.is_dir() else hash_file(path, progress)[0]
-        if found != record.stored_sha256:
+        expected = record.stored_sha256 if record else manifest.sha256
+        if found != expected:
             raise WeightsError(
-                f"changed since it was added: sha256 is {found}, expected {record.stored_sha256}",
+                f"changed since it was added: sha256 is {found}, expected {expected}",
                 path=path,
                 stage="verify",
                 hint=f"vidswap weights fetch {manifest.name} --force, or add the file again",
+            )
+        if record and record.sha256 not in self.digests(manifest):
+            raise WeightsError(
+                f"it was made from a file with sha256 {record.sha256}, which {manifest.name} is not",
+                path=path,
+                stage="verify",
             )
         return path
 

@@ -304,8 +304,14 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
     Raises:
         WeightsError: The disk is full or the folder cannot be written.
     """
-    # Shared and strided storages are not representable; clones are freed right after.
-    tensors = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
+    tensors: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in state.items():
+        dense = tensor.detach().contiguous()
+        # Two tensors of one storage are not representable.
+        shared = dense.untyped_storage().data_ptr() in seen
+        tensors[name] = dense.clone() if shared else dense
+        seen.add(dense.untyped_storage().data_ptr())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

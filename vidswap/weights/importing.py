@@ -24,7 +24,7 @@ from vidswap.weights.cache import (
 )
 from vidswap.weights.manifest import Architecture, Manifest
 from vidswap.weights.own_names import network_config, to_own_names
-from vidswap.weights.recognise import LAYOUTS, Recognised, recognise, signature
+from vidswap.weights.recognise import LAYOUTS, Recognised, check_values, recognise, signature
 from vidswap.weights.rules import LAYOUTS as RULES
 
 STAGE = "add"
@@ -75,7 +75,9 @@ def add(
     chosen = known.get(manifest.valid_name(name)) if name else _by_digest(known, sha256)
     if chosen is not None and chosen.converter == KEEP:
         _accept_digest(chosen, store, sha256, path, trust=trust)
-        return _keep(path, kind, chosen, store, (sha256, size))
+        return _keep(path, kind, chosen, store, (sha256, size), trust=trust)
+    if kind == "safetensors" and "vidswap" in formats.read_metadata(path):
+        return _converted(path, name, store, (sha256, size), trust=trust)
     checkpoint = formats.read(path)
     wanted = chosen.converter if chosen is not None else None
     if wanted is None and checkpoint.tree is not None and not _has_table(checkpoint):
@@ -90,7 +92,7 @@ def add(
         write_atomically(store.root / f"{chosen.name}.toml", manifest.encode(chosen).encode())
     target = store.converted(chosen.name)
     write_converted(found, chosen, target, sha256, path.name)
-    return _remember(chosen, store, target, (sha256, size), path.name)
+    return _remember(chosen, store, target, (sha256, size), path.name, trust=trust)
 
 
 def write_converted(
@@ -219,7 +221,13 @@ def _accept_digest(chosen: Manifest, store: Store, sha256: str, path: Path, *, t
 
 
 def _keep(
-    path: Path, kind: str, chosen: Manifest, store: Store, identity: tuple[str, int]
+    path: Path,
+    kind: str,
+    chosen: Manifest,
+    store: Store,
+    identity: tuple[str, int],
+    *,
+    trust: bool,
 ) -> Imported:
     """Take in a file that is used as it is, or a pack that is unpacked."""
     same = {chosen.format, "unknown"} | ({"pickle"} if chosen.format == "persistence" else set())
@@ -233,7 +241,7 @@ def _keep(
         target = store.original(chosen)
         if path.resolve() != target.resolve():
             _copy(path, target)
-    return _remember(chosen, store, target, identity, path.name)
+    return _remember(chosen, store, target, identity, path.name, trust=trust)
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -275,8 +283,42 @@ def _unpack(path: Path, folder: Path) -> Path:
     return folder
 
 
+def _converted(
+    path: Path, name: str | None, store: Store, identity: tuple[str, int], *, trust: bool
+) -> Imported:
+    """Take in safetensors of our own format: trained here, or converted on another machine."""
+    state, metadata = formats.read_safetensors(path)
+    check_values(state, path)
+    title = manifest.valid_name(name or metadata.get("name", ""))
+    known = manifest.catalogue(store.root)
+    chosen = known.get(title) or Manifest(
+        name=title,
+        summary=f"{metadata.get('arch', 'unknown')}, added by you",
+        arch=metadata.get("arch", "unknown"),
+        file=f"{title}.safetensors",
+        format="safetensors",
+        licence=metadata.get("licence", "unknown"),
+        commercial=metadata.get("commercial") == "yes",
+        commercial_reason="so the file says",
+        source=metadata.get("source", "unknown"),
+    )
+    _accept_digest(chosen, store, identity[0], path, trust=trust)
+    target = store.converted(title)
+    if path.resolve() != target.resolve():
+        _copy(path, target)
+    if title not in known:
+        write_atomically(store.root / f"{title}.toml", manifest.encode(chosen).encode())
+    return _remember(chosen, store, target, identity, path.name, trust=trust)
+
+
 def _remember(
-    chosen: Manifest, store: Store, target: Path, identity: tuple[str, int], source_file: str
+    chosen: Manifest,
+    store: Store,
+    target: Path,
+    identity: tuple[str, int],
+    source_file: str,
+    *,
+    trust: bool,
 ) -> Imported:
     first = not store.digests(chosen)
     stored = hash_tree(target) if target.is_dir() else hash_file(target)[0]
@@ -288,6 +330,7 @@ def _remember(
         stored=target.relative_to(store.root).as_posix(),
         stored_sha256=stored,
         added=datetime.now(UTC).isoformat(timespec="seconds"),
+        trusted=trust and bool(chosen.digests) and identity[0] not in chosen.digests,
     )
     store.remember(record)
     return Imported(chosen, target, record, first)
