@@ -15,7 +15,7 @@ FACE_CENTRE = (223.0, 122.0)
 """Middle of the face in scikit-image's astronaut, pixels."""
 FACE_HEIGHT = 112.0
 """Its mesh's height there, pixels."""
-GRAIN = 3.0
+GRAIN = 1.0
 """Standard deviation of the noise, 8-bit levels: real clips are never clean, codecs notice."""
 
 
