@@ -180,7 +180,7 @@ class PyavReader:
             f"frame {index} at {self.info.seconds(index):.3f} s of {self.info.frames}: {what}{reason}",
             path=self.info.path,
             stage="decode",
-            hint=f"the frames before it can be used: end at frame {index}" if index else None,
+            hint=_hint(self.info, index),
         )
 
     @contextmanager
@@ -199,6 +199,12 @@ class PyavReader:
         finally:
             self._open.discard(container)
             container.close()
+
+
+def _hint(info: VideoInfo, index: int) -> str | None:
+    if info.container == "avi":
+        return "AVI stores no presentation times; remux it into mkv"
+    return f"the frames before it can be used: end at frame {index}" if index else None
 
 
 def _retreats(info: VideoInfo, start: int) -> Iterator[int | None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from vidswap.errors import MediaError
 from vidswap.media.convert import swscale_space
@@ -91,8 +91,8 @@ class DecordReader:
         frame = self._reformatter.reformat(
             av.VideoFrame.from_ndarray(np.ascontiguousarray(rgb), format="rgb24"),
             format=self._format.pix_fmt,
-            src_colorspace="ITU601" if colour.assumed else space,
-            dst_colorspace="ITU601" if colour.assumed else space,
+            src_colorspace=Colorspace.ITU601 if colour.assumed else space,
+            dst_colorspace=Colorspace.ITU601 if colour.assumed else space,
             src_color_range=ColorRange.JPEG,
             dst_color_range=levels,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,

@@ -143,6 +143,10 @@ class _Scan:
     pts: list[int] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
     timeless: int = 0
+    """Packets without a presentation time."""
+    first_keyframe: int | None = None
+    headless: int = 0
+    """Packets that need frames from before the file begins: no player shows them."""
     latest: int = 0
     last_duration: int = 0
     end: Fraction = Fraction(0)
@@ -182,10 +186,17 @@ def _see(scan: _Scan, packet: Packet[Stream], stream: VideoStream) -> None:
         return
     if scan.frame is None:
         scan.frame = _first_frame(packet)
+    if packet.is_keyframe and scan.first_keyframe is None:
+        scan.first_keyframe = packet.pts
+        scan.headless += len(scan.pts)
+        scan.pts.clear()
     if packet.is_discard or packet.is_corrupt or _hidden(packet, stream):
         return
     if packet.pts is None:
         scan.timeless += 1
+        return
+    if scan.first_keyframe is not None and packet.pts < scan.first_keyframe:
+        scan.headless += 1
         return
     if not scan.pts or packet.pts > scan.latest:
         scan.latest, scan.last_duration = packet.pts, packet.duration or 0
@@ -252,6 +263,8 @@ def _describe(
     rotation, warnings = _rotation(frame)
     colour, remark = _colour(frame, path)
     warnings += [remark] if remark else []
+    if scan.headless:
+        warnings.append(f"{scan.headless} frames before the first keyframe cannot be decoded")
     warnings += [f"the file is cut short ({cut}); only what is there is used"] if cut else []
     base = stream.time_base or Fraction(1, 90000)
     width, height = frame.width, frame.height
