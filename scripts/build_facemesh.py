@@ -18,7 +18,7 @@ import skimage.data
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from vidswap.faces.photo_faces import source_face
+from vidswap.faces.photo_faces import source_faces
 
 OUT = Path(__file__).resolve().parents[1] / "vidswap" / "faces" / "facemesh.npz"
 SURFACE = 468
@@ -143,7 +143,7 @@ def main():
     """Write the file and print what was checked."""
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         hopper = np.asarray(Image.open(file).convert("RGB"))
-    meshes = [source_face(p, n).mesh for p, n in ((skimage.data.astronaut(), "a"), (hopper, "b"))]
+    meshes = [source_faces(p, n).mesh for p, n in ((skimage.data.astronaut(), "a"), (hopper, "b"))]
     shape = np.mean([frontal(m) for m in meshes], 0)
     pair = mirror_pairs(shape)
     shape = (shape + shape[pair] * [-1, 1, 1]) / 2

@@ -20,6 +20,7 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
     Args:
         source: (468, 3) canonical shape.
         target: (468, 3) canonical shape of the track.
+        mesh: The mesh's constants.
         strength: [0, 1].
 
     Returns:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features
 from vidswap.faces.appearance import iris_contrast

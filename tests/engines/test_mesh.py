@@ -1,0 +1,201 @@
+"""The mesh engine against truth: what must change, what must not, and what light must not do."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh import Mesh
+from vidswap.engines.mesh.light import relight
+from vidswap.engines.mesh.mask import skin_mask
+from vidswap.engines.mesh.regions import depth_inside, features
+from vidswap.engines.mesh.render import geometry
+from vidswap.engines.mesh.shape import shape_offset
+from vidswap.faces.appearance import AppearanceCollector
+from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
+from vidswap.recipe import MeshEngine
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Mesh(MeshEngine())
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return FaceMesh.load()
+
+
+@pytest.fixture(scope="module")
+def swapped(engine, scene, hopper):
+    identity = engine.identify([hopper])
+    plan = engine.plan(scene.track, scene.static, identity)
+    face = scene.face(engine, plan, 1)
+    return identity, plan, face, engine.swap([face], [plan])[0]
+
+
+def unwrap(rgb, box, vertices, mesh, size=128):
+    atlas = Atlas.build(mesh, size)
+    points = mesh.extend(vertices)[:, :2] - (box.left, box.top)
+    return cv2.remap(rgb, atlas.spread(points.astype(np.float32)), None, cv2.INTER_LINEAR)
+
+
+def likeness(a, b, where):
+    """Correlation of mid-frequency luma inside a mask: features, not light."""
+
+    def band(x):
+        luma = cv2.cvtColor(np.asarray(x, np.float32), cv2.COLOR_RGB2GRAY)
+        return (cv2.GaussianBlur(luma, (0, 0), 1.5) - cv2.GaussianBlur(luma, (0, 0), 12))[where]
+
+    return np.corrcoef(band(a), band(b))[0, 1]
+
+
+def test_result_shows_the_source_and_not_the_target(swapped, mesh):
+    identity, plan, face, patch = swapped
+    moved = face.at.mesh[:468].copy()
+    moved[:, :2] = geometry(face, plan, mesh, 1.0).moved[:468] + (face.box.left, face.box.top)
+    result = unwrap(patch.rgb, face.box, moved, mesh)
+    target = unwrap(face.rgb, face.box, face.at.mesh, mesh)
+    source = cv2.resize(identity.texture * 255, (128, 128), interpolation=cv2.INTER_AREA)
+    inner = (depth_inside(128) > 0.08) & (np.arange(128)[:, None] > 40) & (np.arange(128)[:, None] < 78)
+    assert likeness(result, source, inner) > likeness(result, target, inner) + 0.1
+
+
+def test_swapping_a_person_onto_themselves_changes_little(engine, scene, astronaut):
+    plan = engine.plan(scene.track, scene.static, engine.identify([astronaut]))
+    face = scene.face(engine, plan, 0)
+    patch = engine.swap([face], [plan])[0]
+    error = (patch.rgb.astype(float) - face.rgb) ** 2
+    assert 10 * np.log10(255**2 / error.mean()) > 30
+
+
+def test_mouth_and_gaze_stay_the_targets(swapped, mesh, scene):
+    _, _, face, patch = swapped
+    points = mesh.extend(face.at.mesh)[:, :2] - (face.box.left, face.box.top)
+    mouth = np.flatnonzero(mesh.labels == MOUTH)
+    inside = rasterise(points, mesh.triangles, face.rgb.shape[:2], mouth) >= 0
+    inside = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert inside.sum() > 30
+    luma_in, luma_out = (x.mean(-1)[inside].astype(float) for x in (face.rgb, patch.rgb))
+    assert abs(luma_in.mean() - luma_out.mean()) < 18
+
+
+def test_pixels_beyond_the_rings_are_bit_equal(swapped, mesh):
+    _, _, face, patch = swapped
+    points = mesh.extend(face.at.mesh)[:, :2] - (face.box.left, face.box.top)
+    everything = np.arange(len(mesh.triangles))
+    covered = rasterise(points, mesh.triangles, face.rgb.shape[:2], everything) >= 0
+    outside = cv2.dilate(covered.astype(np.uint8), np.ones((13, 13), np.uint8)) == 0
+    assert outside.sum() > 50
+    np.testing.assert_array_equal(patch.rgb[outside], face.rgb[outside])
+
+
+def test_no_seam(swapped, mesh):
+    """Gradients along the oval stay near what they were."""
+    _, _, face, patch = swapped
+    points = mesh.extend(face.at.mesh)[mesh.oval, :2] - (face.box.left, face.box.top)
+    ring = np.zeros(face.rgb.shape[:2], np.uint8)
+    cv2.polylines(ring, [np.round(points).astype(np.int32)], True, 1, 9)
+
+    def steep(x):
+        luma = cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))[ring > 0].mean()
+
+    assert 0.8 < steep(patch.rgb) / steep(face.rgb) < 1.2
+
+
+def test_exposure_and_tint_of_the_photo_do_not_matter(engine, scene, hopper, swapped):
+    _, _, _, usual = swapped
+    photo = np.clip(hopper.rgb * np.array([0.62, 0.7, 0.8]), 0, 255).astype(np.uint8)
+    plan = engine.plan(scene.track, scene.static, engine.identify([replace(hopper, rgb=photo)]))
+    patch = engine.swap([scene.face(engine, plan, 1)], [plan])[0]
+    assert np.abs(patch.rgb.astype(float) - usual.rgb).mean() < 4
+
+
+def test_confidence_and_yaw_fade_without_a_step(engine, scene, swapped):
+    _, plan, face, full = swapped
+    change = [np.abs(full.rgb.astype(float) - face.rgb).mean()]
+    for yaw in (52, 56, 60, 64, 68):
+        patch = engine.swap([scene.face(engine, plan, 1, pose=(yaw, 0, 0))], [plan])[0]
+        change.append(np.abs(patch.rgb.astype(float) - face.rgb).mean())
+    assert all(a >= b for a, b in zip(change, change[1:], strict=False))
+    assert max(a - b for a, b in zip(change, change[1:], strict=False)) < 0.45 * change[0]
+    assert engine.swap([scene.face(engine, plan, 1, pose=(75, 0, 0))], [plan]) == [None]
+    assert engine.swap([scene.face(engine, plan, 1, confidence=0.0)], [plan]) == [None]
+
+
+def test_track_without_appearance_is_left_alone(engine, scene, hopper):
+    plan = engine.plan(scene.track, {}, engine.identify([hopper]))
+    assert engine.swap([scene.face(engine, plan, 0)], [plan]) == [None]
+
+
+def test_fringe_is_not_skin(astronaut, mesh):
+    atlas = Atlas.build(mesh, 256)
+    vertices = mesh.extend(astronaut.mesh)
+    grid = atlas.spread(np.concatenate([vertices[:, :2], np.ones((len(vertices), 1))], 1).astype(np.float32))
+    texture = cv2.remap(astronaut.rgb, grid[..., :2], None, cv2.INTER_LINEAR)
+    skin = skin_mask(texture, np.where(atlas.triangle >= 0, 255, 0).astype(np.uint8))
+
+    def at(vertex):
+        u, v = (mesh.uv[vertex] * 256).astype(int)
+        return skin[v - 2 : v + 3, u - 2 : u + 3].mean()
+
+    assert at(10) < 0.2  # top of the forehead, under her hair
+    assert min(at(v) for v in (50, 280, 1, 199)) > 0.9  # cheeks, nose, chin
+
+
+def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
+    rng = np.random.default_rng(5)
+    target = mesh.shape
+    source = target + rng.normal(0, 0.02, target.shape).astype(np.float32)
+    source[[13, 82, 312]] += [0, -0.08, 0]
+    source[[14, 87, 317]] += [0, 0.08, 0]
+    offset = shape_offset(source, target, mesh, 1.0)
+    assert not offset[-len(mesh.oval) :].any()
+    opened = (offset[14] - offset[13])[1]
+    assert abs(opened) < 0.25 * 0.16  # the photo's open mouth does not open the target's
+    lids = abs((offset[145] - offset[159])[1])
+    assert lids < 0.02
+    assert np.abs(shape_offset(target, target, mesh, 1.0)).max() < 1e-5
+
+
+def test_relight_removes_a_side_light(mesh):
+    """A symmetric face lit from one side comes out lit like the flat target."""
+    size = 256
+    yy, xx = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    flat = np.full((size, size, 3), (0.7, 0.55, 0.45), np.float32)
+    side = flat * np.exp(-1.2 * (xx[..., None] - 0.5))
+    valid = (depth_inside(size) > 0.01).astype(np.float32)
+    out = relight(cv2.resize(side, (512, 512)), cv2.resize(valid, (512, 512)), flat, valid, 1.0)
+    inner = cv2.resize(((depth_inside(size) > 0.06) & (features(size) < 0.1)).astype(np.uint8), (512, 512)) > 0
+    assert np.abs(np.log(out[inner] / np.array([0.7, 0.55, 0.45]))).max() < 0.2
+    assert np.abs(np.log(cv2.resize(side, (512, 512))[inner] / np.array([0.7, 0.55, 0.45]))).max() > 0.3
+
+
+def test_collector_memory_is_bounded_and_rows_are_fixed(scene):
+    collector = AppearanceCollector()
+    mesh, picture = scene.meshes[0], scene.frames[0]
+    box = collector.footprint(mesh).clip(*scene.size)
+    rows = [collector.add(i / 25, scene.cut(picture, box), box, mesh, 1.0)["light"] for i in range(60)]
+    assert len(collector._samples) <= 24
+    assert {(r.shape, r.dtype) for r in rows} == {((24, 24, 3), np.dtype(np.float16))}
+    assert AppearanceCollector().finish() == {}
+
+
+def test_collector_never_trusts_doubtful_frames(scene):
+    collector = AppearanceCollector()
+    mesh, picture = scene.meshes[0], scene.frames[0]
+    box = collector.footprint(mesh).clip(*scene.size)
+    collector.add(0.0, scene.cut(picture, box), box, mesh, 0.1)
+    assert collector.finish() == {}
+
+
+def test_facemesh_is_consistent(mesh):
+    assert np.bincount(mesh.labels)[SKIN] == 852
+    assert (mesh.mirror[mesh.mirror] == np.arange(468)).all()
+    np.testing.assert_allclose(mesh.uv[:468][mesh.mirror] * [-1, 1] + [1, 0], mesh.uv[:468], atol=2e-3)
+    normals = mesh.normals(mesh.extend(mesh.shape))
+    assert normals[1, 2] < -0.9  # the nose tip faces the camera
+    assert normals[454, 0] > 0.5  # the image-right side faces right
+    assert (np.bincount(mesh.labels)[[EYE, MOUTH]] > 0).all()
