@@ -147,7 +147,8 @@ class ModulatedConv(nn.Module):
         return self.weight.square().sum((2, 3)) if self.energy is None else self.energy
 
     def prepare(self) -> None:
-        """Compute once what only depends on the weight; for frozen weights."""
+        """Compute once what only depends on the weight, and lay it out for speed; for frozen weights."""
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
         self.energy = self.weight.detach().square().sum((2, 3))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
