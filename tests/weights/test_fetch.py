@@ -80,6 +80,13 @@ def test_goes_on_after_a_cut_connection(site, get, known):
     assert starts == [None, "bytes=1000000-", "bytes=1900000-"]
 
 
+def test_progress_renews_patience(site, get):
+    site.cut = [400_000] * 6
+    assert get(manifest(site)).read_bytes() == DATA
+    assert len(site.asked) == 7
+    assert set(get.waits) == {0.5}
+
+
 def test_goes_on_in_another_process(site, store, get):
     site.cut = [1_500_000] + [0] * 10
     with pytest.raises(WeightsError, match=r"the connection broke .*3 attempts"):

@@ -148,6 +148,13 @@ def test_zip_bomb(tmp_path, refused):
     refused(path, "ZIP bomb")
 
 
+def test_zip_bomb_of_onnx_files(tmp_path, refused):
+    path = tmp_path / "buffalo_l.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("det.onnx", bytes(50 << 20))
+    refused(path, "would unpack to 52428800 bytes: refused as a ZIP bomb", name="buffalo_l")
+
+
 def test_compressed_entries_are_not_torchs(tmp_path, refused):
     path = tmp_path / "small.pt"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

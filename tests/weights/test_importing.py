@@ -163,10 +163,11 @@ def test_packs_are_unpacked_flat(tmp_path, store, top):
     with pytest.raises(WeightsError, match=r"--as|need"):
         importing.add(path, store)
     folder = importing.add(path, store, "antelopev2").stored
-    assert folder == store.root / "models" / "antelopev2"
+    assert folder == store.root / "insightface" / "antelopev2"
     assert sorted(p.name for p in folder.iterdir()) == ["det.onnx", "w600k.onnx"]
     found = manifest.get("antelopev2", store.root)
     assert store.verify(found) == folder
+    assert not [p for p in store.root.rglob(".*")]
     (folder / "det.onnx").write_bytes(b"changed")
     with pytest.raises(WeightsError, match="changed since it was added"):
         store.verify(found)

@@ -3,7 +3,7 @@
 Below :func:`vidswap.paths.weights_dir`::
 
     NAME.safetensors      converted weights: what networks read
-    models/NAME/          unpacked ONNX packs, in the order InsightFace expects below a root
+    insightface/NAME/     unpacked ONNX packs, where the detector looks for them
     files/NAME/           published files as downloaded, and those that are used as they are
     records/NAME.toml     digests of the published and the stored file, written at the first import
     NAME.toml             manifests of your own checkpoints
@@ -74,8 +74,8 @@ class Store:
         return self.root / "files" / valid_name(manifest.name) / manifest.file
 
     def pack(self, name: str) -> Path:
-        """Where an unpacked ONNX pack lies: ``root`` itself is InsightFace's ``root``."""
-        return self.root / "models" / valid_name(name)
+        """Where an unpacked ONNX pack lies."""
+        return self.root / "insightface" / valid_name(name)
 
     def record_path(self, name: str) -> Path:
         """Where the record of a checkpoint lies."""

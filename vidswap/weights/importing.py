@@ -266,7 +266,8 @@ def _unpack(path: Path, folder: Path) -> Path:
         raise WeightsError("not a pack of ONNX files", path=path, stage=STAGE)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        # Not beside the packs: a detector must not find half of one.
+        scratch = Path(tempfile.mkdtemp(dir=folder.parents[1], prefix=f".{folder.name}."))
         try:
             with zipfile.ZipFile(path) as archive:
                 for entry, name in zip(entries, names, strict=True):
