@@ -167,7 +167,7 @@ def test_packs_are_unpacked_flat(tmp_path, store, top):
     assert sorted(p.name for p in folder.iterdir()) == ["det.onnx", "w600k.onnx"]
     found = manifest.get("antelopev2", store.root)
     assert store.verify(found) == folder
-    assert not [p for p in store.root.rglob(".*")]
+    assert not list(store.root.rglob(".*"))
     (folder / "det.onnx").write_bytes(b"changed")
     with pytest.raises(WeightsError, match="changed since it was added"):
         store.verify(found)
