@@ -44,6 +44,13 @@ class Analysis:
         mesh = np.full((478, 3), 30 + 0.1 * index, np.float32)
         return TrackFrame(found.id, index, 1.0, np.zeros(3, np.float32), mesh)
 
+    def meshes(self, found, start, stop):
+        return np.stack([self.at(found, i).mesh for i in range(start, stop)])
+
+    def raw(self, found, start, stop):
+        shake = np.random.default_rng(0).normal(0, 1, (found.frames, 1, 3))
+        return self.meshes(found, start, stop) + shake[start - found.start : stop - found.start]
+
 
 RESULT = {
     "output": EVIL,
@@ -78,6 +85,7 @@ def test_json_has_the_facts(written):
     assert facts["left_alone"] == [[7, 8]]
     assert facts["swapped"] == 29
     assert facts["jitter_after"] == pytest.approx(0, abs=1e-6)
+    assert facts["jitter_before"] > 0.01
     assert facts["flicker_before"] == pytest.approx(10 / 255, rel=1e-3)
     assert facts["flicker_after"] < facts["flicker_before"] / 3
     assert [s["tracks"] for s in report["shots"]] == [[0], []]

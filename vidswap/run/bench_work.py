@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +183,8 @@ def main(arguments: list[str]) -> None:
     case, clip, count, folder, result = arguments
     cases: dict[str, Callable[[VideoInfo, int, Path], dict[str, float]]] = {
         "a": passthrough,
-        "b": lambda *where: pipeline(*where, IdentityEngine()),
-        "c": lambda *where: pipeline(*where, MeshEngine()),
+        "b": partial(pipeline, options=IdentityEngine()),
+        "c": partial(pipeline, options=MeshEngine()),
         "d": extracted,
         "analyse": analysed,
         "engine": engine_alone,

@@ -106,13 +106,11 @@ def _encoders() -> Check:
 
 
 def _detector() -> Check:
-    from vidswap.faces.detect import open_detector
+    from vidswap.faces.detect import detector_digest, open_detector
 
-    detector = open_detector(DetectOptions())
-    try:
-        return Check("detector", "ok", f"{detector.name}, models {detector.digest()[:12]}")
-    finally:
-        detector.close()
+    options = DetectOptions()
+    open_detector(options).close()
+    return Check("detector", "ok", f"{options.name}, models {detector_digest(options)}")
 
 
 def _scrfd() -> Check:

@@ -1,7 +1,7 @@
 """``--report``: what happened, as JSON for machines and one page for eyes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +11,10 @@ from vidswap.errors import StateError
 from vidswap.run.job import writing
 from vidswap.run.recorder import Recorder, flicker
 from vidswap.run.report_page import page
-from vidswap.types import F32, F64, Bool, Shot, Track, TrackFrame, VideoInfo
+from vidswap.types import F32, F64, Bool, Shot, Track, VideoInfo
 
+PIECE = 1000
+"""Frames of a track that are read at once."""
 POINTS = slice(0, 468, 6)
 """Vertices that jitter is measured on: some of the surface, none of the irises."""
 
@@ -26,8 +28,12 @@ class Reported(Protocol):
     def shots(self) -> Any: ...
     @property
     def tracks(self) -> Any: ...
-    def at(self, track: Track, index: int, /) -> TrackFrame:
-        """One row of a track."""
+    def meshes(self, track: Track, start: int | None = None, stop: int | None = None) -> F32:
+        """(n, 478, 3) smoothed."""
+        ...
+
+    def raw(self, track: Track, start: int | None = None, stop: int | None = None) -> F32:
+        """(n, 478, 3) before smoothing."""
         ...
 
 
@@ -108,8 +114,8 @@ def _shot(analysis: Reported, index: int, shot: Shot) -> dict[str, Any]:
 def _track(analysis: Reported, track: Track, recorder: Recorder) -> dict[str, Any]:
     seen = recorder.seen.get(track.id)
     size = float((track.boxes[:, 3] - track.boxes[:, 1]).mean())
-    steady = jitter(np.asarray(_smoothed(analysis, track), np.float64), size)
-    shaky = jitter(_raw(analysis, track), size)
+    steady = jitter(_positions(analysis.meshes, track), size)
+    shaky = jitter(_positions(analysis.raw, track), size)
     facts: dict[str, Any] = {
         "index": track.id,
         "shot": track.shot,
@@ -134,12 +140,11 @@ def _track(analysis: Reported, track: Track, recorder: Recorder) -> dict[str, An
     return facts
 
 
-def _smoothed(analysis: Reported, track: Track) -> list[F32]:
-    return [analysis.at(track, i).mesh[POINTS, :2] for i in range(track.start, track.stop)]
-
-
-def _raw(analysis: Reported, track: Track) -> F64:
-    """Landmarks before smoothing, where the analysis keeps them; else none."""
-    rows = [analysis.at(track, i).data.get("raw_mesh") for i in range(track.start, track.stop)]
-    found = [np.asarray(row, np.float64)[POINTS, :2] for row in rows if row is not None]
-    return np.stack(found) if len(found) == len(rows) else np.zeros((0, 1, 2))
+def _positions(meshes: Callable[..., F32], track: Track) -> F64:
+    """Some points of all frames, read in pieces so that memory stays small."""
+    pieces = [
+        meshes(track, start, min(start + PIECE, track.stop))[:, POINTS, :2]
+        for start in range(track.start, track.stop, PIECE)
+    ]
+    found: F64 = np.concatenate(pieces).astype(np.float64)
+    return found
