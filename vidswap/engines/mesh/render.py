@@ -80,7 +80,9 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     alpha = skin * smoothstep(0.12, 0.42, value[..., 4])
     alpha = alpha * ~_folds(value[..., :2], skin)
     value[~inside] = 0
-    return Maps(value[..., :2], value[..., 2:4], alpha.astype(np.float32))
+    # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
+    shift = cv2.GaussianBlur(value[..., 2:4], (0, 0), 1.5)
+    return Maps(value[..., :2], shift * inside[..., None], alpha.astype(np.float32))
 
 
 def _folds(uv: F32, skin: Bool) -> Bool:

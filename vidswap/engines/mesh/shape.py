@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.engines.mesh.regions import EYES, LIPS
-from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.facemesh import SKIN, FaceMesh
 from vidswap.types import F32
 
 LIMIT = 0.2
@@ -32,7 +32,7 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
     offset = _lips(offset, source, target)
     held = np.zeros(len(offset), bool)
     held[[*LIPS, *EYES[0], *EYES[1]]] = True
-    offset = _relax(offset, held, mesh)
+    offset = _unfold(_relax(offset, held, mesh), target, mesh)
     size = np.linalg.norm(offset, axis=1, keepdims=True)
     offset *= LIMIT * np.tanh(size / LIMIT) / np.maximum(size, 1e-6)
     offset[:, 2] *= 0.5  # depth of a single view is the landmarker's guess
@@ -75,3 +75,27 @@ def _relax(offset: F32, held: NDArray[np.bool_], mesh: FaceMesh) -> F32:
     link = mesh.neighbours[: len(offset), : len(offset)]
     link = link / np.maximum(link.sum(1, keepdims=True), 1e-6)
     return np.where(held[:, None], offset, 0.4 * offset + 0.6 * (link @ offset)).astype(np.float32)
+
+
+def _unfold(offset: F32, target: F32, mesh: FaceMesh) -> F32:
+    """Smooth the offset wherever it would turn a triangle over or squeeze it flat: those would show as cracks."""
+    surface = mesh.triangles[mesh.labels == SKIN]
+    link = mesh.neighbours[: len(offset), : len(offset)]
+    link = link / np.maximum(link.sum(1, keepdims=True), 1e-6)
+    before = _areas(target, surface)
+    out = offset.copy()
+    for _ in range(40):
+        squeezed = _areas(target + out, surface) / np.where(np.abs(before) < 1e-9, 1e-9, before) < 0.35
+        if not squeezed.any():
+            break
+        near = np.zeros(len(out), bool)
+        near[surface[squeezed]] = True
+        near |= (link[:, near].sum(1) > 0) & near.any()
+        out = np.where(near[:, None], 0.5 * out + 0.5 * (link @ out), out)
+    return out.astype(np.float32)
+
+
+def _areas(shape: F32, triangles: NDArray[np.int32]) -> F32:
+    a, b, c = (shape[triangles[:, k], :2] for k in range(3))
+    result: F32 = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    return result

@@ -71,7 +71,7 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     skin = cv2.resize(skin_mask(np.round(small * 255).astype(np.uint8), weight), (TEXTURE, TEXTURE))
     # The contour of the far side is a guess that gets worse with yaw, and hair or background bleeds in.
     turned = abs(float(pose.rotation[0, 2]))
-    trust = skin * np.clip((seen - 0.15 - 0.1 * turned) / 0.6, 0, 1)
+    trust = skin * np.clip((seen - 0.28 - 0.1 * turned) / 0.5, 0, 1)
     return _View(texture, trust.astype(np.float32), frontalise(surface, pose), facing[: len(surface), 0], pose.scale)
 
 
