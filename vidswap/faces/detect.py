@@ -4,7 +4,7 @@ Two searches: ``detect`` looks everywhere at every scale and is slow; ``glance``
 picture once and is cheap. Tracking needs the first only where a shot starts or a face was lost.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -16,15 +16,24 @@ from vidswap.ops.geometry import keep_best
 from vidswap.recipe import DetectOptions
 from vidswap.types import U8, Box, Face
 
-LEVELS = (1.0, 0.6, 0.35)
-"""Sides of the tiles as shares of the picture's short side."""
+LEVELS = (1.0, 0.6, 0.35, 0.2)
+"""Sides of the tiles as shares of the picture's short side; the last only above 1080 lines."""
 OVERLAP = 0.3
 """Share of a tile that its neighbour sees too."""
 FULL, SHORT = 192, 128
 """Input sides of the two networks."""
-SMALLEST = 0.085
-"""Faces smaller than this share of a tile are not found in it (16 of 192 pixels)."""
+SMALLEST = 0.08
+"""Faces smaller than this share of a tile are not found in it (15 of 192 pixels)."""
 SUPPRESS = 0.3
+
+
+Wanted = Callable[[Box], bool]
+
+
+def everywhere(box: Box) -> bool:
+    """Leave nothing out."""
+    del box
+    return True
 
 
 class Detector(Protocol):
@@ -32,11 +41,12 @@ class Detector(Protocol):
 
     name: str
 
-    def detect(self, rgb: U8) -> list[Face]:
+    def detect(self, rgb: U8, wanted: Wanted = everywhere) -> list[Face]:
         """Search everywhere, at every scale down to the smallest face that is wanted.
 
         Args:
             rgb: (H, W, 3) upright picture.
+            wanted: Says of a part of the picture whether it need be looked at.
 
         Returns:
             Faces, best score first.
@@ -47,8 +57,8 @@ class Detector(Protocol):
         """Cheap search of the picture as a whole: large faces only."""
         ...
 
-    def digest(self) -> str:
-        """Digest of the weights."""
+    def near(self, rgb: U8, box: Box) -> list[Face]:
+        """Cheap search of one square, which may reach outside the picture."""
         ...
 
     def close(self) -> None:
@@ -72,6 +82,19 @@ def open_detector(options: DetectOptions) -> Detector:
     return MediaPipeDetector(options)
 
 
+def detector_digest(options: DetectOptions) -> str:
+    """Digest of the weights that ``open_detector`` would load, without loading them.
+
+    Raises:
+        WeightsError: They are not installed.
+    """
+    if options.name == "scrfd":
+        from vidswap.faces.scrfd import scrfd_digest
+
+        return f"{digest()}+{scrfd_digest()}"
+    return digest()
+
+
 def tiles(width: int, height: int, smallest: float) -> list[Box]:
     """Squares that cover a picture at every scale needed for faces down to a size.
 
@@ -89,7 +112,7 @@ def tiles(width: int, height: int, smallest: float) -> list[Box]:
         side = max(round(level * short), 1)
         for top in _starts(height, side):
             out += [Box(left, top, left + side, top + side) for left in _starts(width, side)]
-        if side * SMALLEST <= smallest:
+        if side * SMALLEST <= 1.1 * smallest:
             break
     return out
 
@@ -116,15 +139,20 @@ class MediaPipeDetector:
         self._full = Graph(_config("FaceDetectionFullRangeCpu"), {"faces": "proto_list"}, FULL)
         self._short = Graph(_config("FaceDetectionShortRangeCpu"), {"faces": "proto_list"}, SHORT)
 
-    def detect(self, rgb: U8) -> list[Face]:
+    def detect(self, rgb: U8, wanted: Wanted = everywhere) -> list[Face]:
         """Search tiles of every needed size, and the whole picture."""
         height, width = rgb.shape[:2]
-        found = list(self.search(rgb, tiles(width, height, self._options.min_face)))
+        boxes = [b for b in tiles(width, height, self._options.min_face) if wanted(b)]
+        found = list(self.search(rgb, boxes))
         return self._best(found + self._whole(rgb))
 
     def glance(self, rgb: U8) -> list[Face]:
         """Search the picture as a whole, reduced to the networks' size."""
         return self._best(self._whole(rgb))
+
+    def near(self, rgb: U8, box: Box) -> list[Face]:
+        """Search one square with the full-range network."""
+        return self._best(list(self._run(self._full, _square(crop(rgb, *box), FULL), box)))
 
     def search(self, rgb: U8, boxes: Sequence[Box]) -> Iterator[Face]:
         """Faces in some tiles; those that a tile's edge cuts are left to its neighbour."""
@@ -141,10 +169,6 @@ class MediaPipeDetector:
                 )  # fmt: skip
                 if not any(a and b for a, b in zip(inner, touches, strict=True)):
                     yield face
-
-    def digest(self) -> str:
-        """Digest of MediaPipe's model files."""
-        return digest()
 
     def close(self) -> None:
         """Stop the networks' threads."""
@@ -188,7 +212,7 @@ class MediaPipeDetector:
 
 def _config(subgraph: str) -> str:
     return (
-        'input_stream: "image" output_stream: "faces" '
+        'num_threads: 1 input_stream: "image" output_stream: "faces" '
         f'node {{ calculator: "{subgraph}" input_stream: "IMAGE:image" output_stream: "DETECTIONS:faces" }}'
     )
 

@@ -38,6 +38,7 @@ PATTERN = (
 )
 
 CONFIG = """
+num_threads: 1
 input_stream: "image"
 input_stream: "roi"
 output_stream: "points"
@@ -250,16 +251,15 @@ def cut(rgb: U8, region: Region) -> tuple[U8, int, int, float]:
 def crop(rgb: U8, left: int, top: int, right: int, bottom: int) -> U8:
     """(bottom − top, right − left, 3) pixels; outside the picture its borders are repeated."""
     height, width = rgb.shape[:2]
-    inside = rgb[
-        np.clip(top, 0, height - 1) : np.clip(bottom, 1, height),
-        np.clip(left, 0, width - 1) : np.clip(right, 1, width),
-    ]
-    if left >= 0 and top >= 0 and right <= width and bottom <= height:
+    # At least one row and column is taken, so that something can be repeated.
+    y0, y1 = min(max(top, 0), height - 1), max(min(bottom, height), 1)
+    x0, x1 = min(max(left, 0), width - 1), max(min(right, width), 1)
+    inside = rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
+    pads = (max(y0 - top, 0), max(bottom - y1, 0), max(x0 - left, 0), max(right - x1, 0))
+    if not any(pads):
         return inside
-    rows = np.clip(np.arange(top, bottom), 0, height - 1)
-    columns = np.clip(np.arange(left, right), 0, width - 1)
-    padded: U8 = rgb[rows[:, None], columns[None]]
-    return padded
+    padded: U8 = cv2.copyMakeBorder(inside, *pads, cv2.BORDER_REPLICATE)
+    return padded[: bottom - top, : right - left]
 
 
 def _place(points: F64, region: Region) -> F64:

@@ -30,7 +30,8 @@ SURE = 0.98
 """Score from which the other directions are not tried."""
 UPRIGHT = 50.0
 """Degrees of roll up to which a head counts as upright."""
-MIN_SCORE = 0.5
+MIN_SCORE, MAX_SPREAD = 0.5, 0.05
+"""What is less sure, or shakes more from pass to pass, is no face."""
 MIN_EYES = 60.0
 """Pixels between the outer eye corners below which a source goes soft."""
 
@@ -124,7 +125,9 @@ def _settle(rgb: U8, face: Face, scale: float, landmarker: Landmarker) -> Landma
             return None
         at = region_of(found.mesh)
     final = landmarker.mesh(rgb, at, SAMPLES)
-    return final if final is not None and final.score >= MIN_SCORE else None
+    if final is None or final.score < MIN_SCORE or final.spread > MAX_SPREAD:
+        return None
+    return final
 
 
 def _best(rgb: U8, faces: list[Landmarks], path: str, *, turned: bool) -> SourceFace:

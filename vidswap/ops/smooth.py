@@ -223,20 +223,35 @@ def adaptive(
     out = whittaker(data, time, cutoff, weight)
     opened = np.ones(len(data))
     lower, frequency = out.copy(), cutoff
-    frequencies = np.linspace(0, 0.5 / step, 257)
     while frequency * step < PASS_SHARE:
-        band_gain = gain(2 * frequency, step, frequencies) - gain(frequency, step, frequencies)
-        expected = max(float((band_gain**2).mean()) * noise**2, 1e-18)
-        frequency *= 2
-        upper = whittaker(data, time, frequency, weight)
+        upper = whittaker(data, time, 2 * frequency, weight)
         band = upper - lower
-        energy = local_mean((band.reshape(len(band), -1) ** 2).mean(1), time, BAND_WINDOW)
-        ratio = np.clip((energy / expected - 2.0) / 3.0, 0, 1)
+        energy = local_mean((band.reshape(len(band), -1) ** 2).mean(1), time)
         # A higher band cannot be let through where a lower one is not: its gain would have a hole.
-        opened = opened * ratio * ratio * (3 - 2 * ratio)
+        opened = opened * open_band(energy, (frequency, 2 * frequency), step, noise)
         out += opened.reshape(-1, *[1] * (data.ndim - 1)) * band
-        lower = upper
+        lower, frequency = upper, 2 * frequency
     return out
+
+
+def open_band(energy: F64, cutoffs: tuple[float, float], step: float, noise: float) -> F64:
+    """(T,) in [0, 1]: how far to let a band through, from its local energy.
+
+    Args:
+        energy: (T,) mean square of the difference between smoothing at both cut-offs.
+        cutoffs: The lower and the upper one, Hz.
+        step: Seconds between samples.
+        noise: Standard deviation of white noise in one channel.
+
+    Returns:
+        0 up to twice the energy that noise alone has in this band, 1 from five times.
+    """
+    frequencies = np.linspace(0, 0.5 / step, 257)
+    passed = gain(cutoffs[1], step, frequencies) - gain(cutoffs[0], step, frequencies)
+    expected = max(float((passed**2).mean()) * noise**2, 1e-18)
+    ratio = np.clip((energy / expected - 2.0) / 3.0, 0, 1)
+    opening: F64 = ratio * ratio * (3 - 2 * ratio)
+    return opening
 
 
 def jump_energy(values: Array) -> F64:
@@ -271,7 +286,7 @@ def fill(values: Array, seconds: ArrayLike, weights: ArrayLike | None = None) ->
     return out
 
 
-def local_mean(values: Array, seconds: ArrayLike, sigma: float) -> F64:
+def local_mean(values: Array, seconds: ArrayLike, sigma: float = BAND_WINDOW) -> F64:
     """(T, ...) Gaussian mean of standard deviation ``sigma`` seconds on time stamps."""
     data, time, weight = _prepare(values, seconds, None)
     kernel = _kernel(time, sigma, weight * _durations(time / interval(time)))

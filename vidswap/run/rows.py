@@ -1,0 +1,122 @@
+"""Arrays that grow row by row on disk, and are read row by row."""
+
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.errors import StateError
+
+Array = NDArray[Any]
+
+
+class Spool:
+    """A (T, ...) array written one row or block after another as plain binary.
+
+    Args:
+        path: The file to create.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.shape: tuple[int, ...] | None = None
+        self.dtype: np.dtype[Any] | None = None
+        self.rows = 0
+        self._file: BinaryIO = path.open("wb", buffering=1 << 18)
+
+    def append(self, block: Array) -> None:
+        """Add (n, ...) rows; the first block fixes their shape and type."""
+        if self.shape is None:
+            self.shape, self.dtype = block.shape[1:], block.dtype
+        if block.shape[1:] != self.shape or block.dtype != self.dtype:
+            raise ValueError(
+                f"{self.path.name}: rows of {self.shape} {self.dtype}, got {block.shape[1:]} {block.dtype}"
+            )
+        self._file.write(np.ascontiguousarray(block).data)
+        self.rows += len(block)
+
+    def close(self) -> "RowFile":
+        """Make the rows durable and readable."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return RowFile(
+            self.path, self.shape or (0,), (self.dtype or np.dtype(np.uint8)).str, self.rows
+        )
+
+    def drop(self) -> None:
+        """Close and remove the file."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class RowFile:
+    """A stored (T, ...) array. Rows are read by offset; no file stays open, no page stays mapped.
+
+    Args:
+        path: The file.
+        shape: Of one row.
+        dtype: As numpy spells it, with the byte order.
+        rows: How many there are.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: str, rows: int) -> None:
+        self.path, self.shape, self.rows = path, shape, rows
+        self.dtype = np.dtype(dtype)
+        self._size = int(np.prod(shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, rows: slice) -> Array:
+        """(n, ...) rows, the caller's own.
+
+        Raises:
+            StateError: The file is gone or too short.
+        """
+        start, stop, step = rows.indices(self.rows)
+        if step != 1:
+            raise ValueError("rows are read one after another")
+        count = max(stop - start, 0)
+        data = self._read(start * self._size, count * self._size)
+        return np.frombuffer(data, self.dtype).reshape(count, *self.shape)
+
+    def check(self) -> None:
+        """Compare the file's size with what it should hold.
+
+        Raises:
+            StateError: It is missing or has another size.
+        """
+        want = self.rows * self._size
+        have = self.path.stat().st_size if self.path.is_file() else -1
+        if have != want:
+            found = "missing" if have < 0 else f"{have} bytes"
+            raise StateError(f"{found}, expected {want} bytes", path=self.path, stage="analysis")
+
+    def _read(self, offset: int, size: int) -> bytearray:
+        data = bytearray(size)
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                file.seek(offset)
+                view, done = memoryview(data), 0
+                while done < size and (got := file.readinto(view[done:])):
+                    done += got
+        except OSError as error:
+            message = f"cannot be read: {error.strerror}"
+            raise StateError(message, path=self.path, stage="analysis") from error
+        if done < size:
+            raise StateError("is shorter than it should be", path=self.path, stage="analysis")
+        return data
+
+    def describe(self) -> dict[str, Any]:
+        """What ``restore`` needs, ready for JSON."""
+        return {
+            "file": self.path.name, "shape": list(self.shape), "dtype": self.dtype.str, "rows": self.rows,
+        }  # fmt: skip
+
+    @classmethod
+    def restore(cls, folder: Path, table: dict[str, Any]) -> "RowFile":
+        """The file that ``describe`` described."""
+        return cls(folder / table["file"], tuple(table["shape"]), table["dtype"], table["rows"])
