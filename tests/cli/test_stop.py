@@ -18,7 +18,7 @@ SECONDS = 30
 
 @pytest.fixture(scope="module")
 def long_clip(media):
-    return write_clip(media / "long.mp4", Clip(frames=400, width=640, height=368))
+    return write_clip(media / "long.mp4", Clip(frames=150, width=640, height=368))
 
 
 def start(*arguments, **options):
@@ -81,9 +81,13 @@ def test_signals_stop_within_a_second_and_leave_nothing(
 def test_kill_leaves_only_hidden_files_and_the_next_run_takes_over(
     long_clip, empty_clip, recipe, tmp_path
 ):
-    output = tmp_path / "out.mp4"
-    with slow(long_clip, recipe, output) as process:
+    output = tmp_path / "out.mov"
+    arguments = ("run", long_clip, "-p", recipe, "-o", output, "--allow-no-face")
+    with start(*arguments, "--codec", "prores") as process:
         wait_for(process, "render")
+        while not any(name.endswith(".part") for name in hidden(tmp_path)):
+            assert process.poll() is None
+            time.sleep(0.01)
         process.kill()
     assert not output.exists()
     assert any(name.endswith(".part") for name in hidden(tmp_path))

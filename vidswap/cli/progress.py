@@ -25,6 +25,7 @@ class Bars:
         self._stage = ""
         self._bar: tqdm[Any] | None = None
         self._began = self._told = 0.0
+        self._first = 0
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Say how far a stage is.
@@ -39,6 +40,7 @@ class Bars:
         if stage != self._stage:
             self.close()
             self._stage, self._began, self._told = stage, time.monotonic(), 0.0
+            self._first = done
         if self._as_json:
             self._line(stage, done, total)
         else:
@@ -70,7 +72,8 @@ class Bars:
         if done < total and now - self._told < EVERY_SECONDS:
             return
         self._told = now
-        rate = done / max(now - self._began, 1e-3)
+        # The first frame waits for models to load, so rates count from there.
+        rate = (done - self._first) / (now - self._began) if done > self._first else None
         left = (total - done) / rate if rate else None
         fields = {
             "time": round(time.time(), 3),
@@ -78,7 +81,7 @@ class Bars:
             "stage": stage,
             "done": done,
             "total": total,
-            "frames_per_second": round(rate, 2),
+            "frames_per_second": None if rate is None else round(rate, 2),
             "seconds_left": None if left is None else round(left, 1),
         }
         self._stream.write(json.dumps(fields) + "\n")
