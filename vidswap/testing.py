@@ -170,7 +170,8 @@ def _video(out: OutputContainer, clip: Clip) -> VideoStream:
     stream.time_base = base
     stream.codec_context.sample_aspect_ratio = clip.sample_aspect
     stream.codec_context.thread_count = 1
-    quiet = {"x264-params": "log-level=none"} if clip.codec == "libx264" else {}
+    # x264's macroblock tree makes streams that differ from run to run on AVX-512 machines.
+    quiet = {"x264-params": "log-level=none", "mbtree": "0"} if clip.codec == "libx264" else {}
     quiet = {"x265-params": "log-level=none:pools=1"} if clip.codec == "libx265" else quiet
     stream.codec_context.options = quiet | dict(clip.options)
     if clip.colour:

@@ -108,7 +108,7 @@ def test_sample_aspect(make):
 
 @pytest.mark.parametrize("options", [{"flags": "+ildct+ilme", "x264-params": "interlaced=1"}])
 def test_interlaced_is_refused_by_field_order(make, options):
-    with pytest.raises(MediaError, match="interlaced video .*field first"):
+    with pytest.raises(MediaError, match=r"interlaced video .*field first"):
         probe(make(".mp4", options=options))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import av
@@ -53,10 +54,13 @@ class Converter:
         self.layout = layout
         self.space, self.range = swscale_space(colour)
         self._weights = _weights(colour, layout)
+        neutral = np.float32(1 << (layout.bits - 1))
+        black = np.float32(0 if colour.full_range else 16 << (layout.bits - 8))
+        self._offsets = (black, neutral, neutral)
         # A reformatter keeps a scaling context that two threads must not use at once.
         self._local = threading.local()
 
-    def rgb(self, y: Plane, u: Plane | None, v: Plane | None) -> U8 | U16:
+    def rgb(self, y: Plane, u: Plane | None = None, v: Plane | None = None) -> U8 | U16:
         """Full-range RGB of samples that all lie on the luma grid.
 
         Args:
@@ -87,6 +91,20 @@ class Converter:
         """
         difference = cv2.subtract(new, old, dtype=cv2.CV_32F)
         return [cv2.transform(difference, row[None]) for row in self._weights]
+
+    def clipped(self, rgb: U8 | U16, planes: Sequence[Plane]) -> list[F32]:
+        """What was cut off samples whose colour RGB cannot hold, negated.
+
+        Args:
+            rgb: (h, w, 3) as ``rgb`` gave.
+            planes: The (h, w) samples it was made of.
+
+        Returns:
+            One (h, w) for each plane: samples of ``rgb`` minus the true ones.
+        """
+        exact = rgb.astype(np.float32)
+        rows = zip(self._weights, self._offsets, planes, strict=False)
+        return [cv2.transform(exact, row[None]) + (zero - plane) for row, zero, plane in rows]
 
     def reformat(
         self,

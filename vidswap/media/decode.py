@@ -125,9 +125,23 @@ class PyavReader:
         self.close()
 
     def _frames(self, start: int, stop: int) -> Iterator[Frame]:
+        """Decode fast; where anything is odd go on from there slowly, which tells what it was."""
+        index = start
+        for careful in (False, True):
+            try:
+                for frame in self._attempt(index, stop, careful):
+                    yield frame
+                    index += 1
+            except MediaError:
+                if careful:
+                    raise
+            else:
+                return
+
+    def _attempt(self, start: int, stop: int, careful: bool) -> Iterator[Frame]:
         for back in _retreats(self.info, start):
-            with self._opened() as (container, stream):
-                source = _Source(container, stream)
+            with self._opened(careful) as (container, stream):
+                source = _Source(container, stream, careful)
                 if not source.land(self.info, start, back):
                     continue
                 decoded = source.frames()
@@ -135,9 +149,8 @@ class PyavReader:
                 late = first is None or first.pts > self.info.pts[start]
                 if late and back is not None:
                     continue
-                yield from self._checked(
-                    chain(() if first is None else (first,), decoded), source, start, stop
-                )
+                head = () if first is None else (first,)
+                yield from self._checked(chain(head, decoded), source, start, stop)
                 return
 
     def _checked(
@@ -146,18 +159,25 @@ class PyavReader:
         """Match what comes out of the decoder with the index, one to one."""
         pts, index = self.info.pts, start
         for native in decoded:
+            if source.tainted:
+                break
             if native.pts is None or native.pts < pts[index]:
                 if index > start:
                     raise self._error(index, "an unexpected frame comes before it", source)
                 continue  # on the way from the keyframe to the first wanted frame
             if native.pts > pts[index]:
-                raise self._error(index, "it is missing or damaged", source)
+                raise self._error(index, "it is missing", source)
             self._check(native, index, source)
             yield Frame(index, native.pts, native, self._format)
             index += 1
             if index == stop:
                 return
-        raise self._error(index, "the video ends before it", source)
+        what = (
+            "it, or a frame it depends on, is damaged"
+            if source.tainted
+            else "the video ends before it"
+        )
+        raise self._error(index, what, source)
 
     def _check(self, native: VideoFrame, index: int, source: _Source) -> None:
         width, height = self.info.width, self.info.height
@@ -184,7 +204,7 @@ class PyavReader:
         )
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+    def _opened(self, careful: bool) -> Iterator[tuple[InputContainer, VideoStream]]:
         container = open_input(self.info.path)
         self._open.add(container)
         try:
@@ -192,7 +212,8 @@ class PyavReader:
             for other in container.streams:
                 if other.index != stream.index:
                     other.discard = Discard.all
-            stream.thread_type = "AUTO"
+            # Frame threads report an error some packets late; slices at once.
+            stream.thread_type = "SLICE" if careful else "AUTO"
             stream.thread_count = self._threads
             stream.codec_context.options = {"err_detect": "explode"}
             yield container, stream
@@ -218,14 +239,25 @@ def _retreats(info: VideoInfo, start: int) -> Iterator[int | None]:
 
 
 class _Source:
-    """Packets and frames of one open container."""
+    """Packets and frames of one open container.
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    Args:
+        container: Open at its beginning.
+        stream: The video, its decoder not yet open.
+        careful: The decoder reports errors with the packet they belong to, so those of pictures
+            that come before the first keyframe in time, which nothing depends on, are forgiven.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, careful: bool) -> None:
         self._container = container
         self._stream = stream
+        self._careful = careful
         self._packets = self._demux()
+        self._first_keyframe: int | None = None
         self.broken = ""
         """The last thing a demuxer or a decoder complained about."""
+        self.tainted = False
+        """A frame failed: those that come out from now on may be predicted from rubbish."""
 
     def land(self, info: VideoInfo, start: int, back: int | None) -> bool:
         """Go to a keyframe at or before frame ``start``; False where the container goes too far."""
@@ -251,11 +283,20 @@ class _Source:
         yield from self._decode(None)
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+        if packet is not None and packet.is_keyframe and self._first_keyframe is None:
+            self._first_keyframe = packet.pts
         try:
             return self._stream.decode(packet)
         except FFmpegError as error:
-            self.broken = str(error.strerror or error)
+            if not (self._careful and self._leads(packet)):
+                self.broken = str(error.strerror or error)
+                self.tainted = True
             return []
+
+    def _leads(self, packet: Packet[VideoStream] | None) -> bool:
+        if self._first_keyframe is None:
+            return True
+        return packet is not None and packet.pts is not None and packet.pts < self._first_keyframe
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
         try:

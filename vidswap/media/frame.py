@@ -141,7 +141,10 @@ class Frame:
         if self._form.layout.kind == "rgb":
             self._paste_rgb(area, new)
         else:
-            self._paste_yuv(area, *self._form.converter.deltas(new, old))
+            deltas = self._form.converter.deltas(new, old)
+            if old.min() == 0 or old.max() == np.iinfo(self._dtype).max:
+                self._unclip(deltas, new, old, area)
+            self._paste_yuv(area, *deltas)
 
     def luma(self, max_side: int) -> U8:
         """A small upright grey picture, full range, averaged over areas.
@@ -217,11 +220,30 @@ class Frame:
         if form.kind == "rgb":
             green, blue, red = (view(self.native, i)[top:bottom, left:right] for i in range(3))
             return _stretch(np.stack([red, green, blue], axis=-1), form.bits)
-        y = view(self.native, 0)[top:bottom, left:right]
-        if form.kind == "grey":
-            return self._form.converter.rgb(y, None, None)
-        u, v = (upsample(view(self.native, i), form, area) for i in (1, 2))
-        return self._form.converter.rgb(y, u, v)
+        return self._form.converter.rgb(*self._on_luma_grid(area))
+
+    def _on_luma_grid(self, area: Box) -> list[Plane]:
+        """Luma and, unless the clip is grey, chroma of every pixel of an area."""
+        luma = view(self.native, 0)[area.top : area.bottom, area.left : area.right]
+        if self._form.layout.kind == "grey":
+            return [luma]
+        return [luma, *(upsample(view(self.native, i), self._form.layout, area) for i in (1, 2))]
+
+    def _unclip(self, deltas: list[F32], new: Plane, old: Plane, area: Box) -> None:
+        """Where YUV held what RGB cannot, let go of that excess as the pixel changes.
+
+        A replaced pixel becomes just what was asked for; a barely touched highlight keeps its
+        excess, so that a feathered edge shows no step.
+        """
+        top = np.iinfo(self._dtype).max
+        rows, columns = np.nonzero(((old == 0) | (old == top)).any(axis=2))
+        here, there = new[rows, columns], old[rows, columns]
+        moved = np.abs(here.astype(np.float32) - there).max(axis=1)
+        weight = np.minimum(moved / (top / 16), 1)
+        planes = [p[rows, columns][:, None] for p in self._on_luma_grid(area)]
+        excess = self._form.converter.clipped(there[:, None], planes)
+        for delta, part in zip(deltas, excess, strict=False):
+            delta[rows, columns] += weight * part[:, 0]
 
     def _paste_rgb(self, area: Box, new: U8 | U16) -> None:
         bits = self._form.layout.bits

@@ -142,6 +142,9 @@ class _Scan:
 
     pts: list[int] = field(default_factory=list)
     keyframes: list[int] = field(default_factory=list)
+    corrupt: list[int] = field(default_factory=list)
+    """pts of packets that the demuxer doubts: half a packet at the end, or a gap in a broadcast that
+    may well decode."""
     timeless: int = 0
     """Packets without a presentation time."""
     first_keyframe: int | None = None
@@ -190,7 +193,7 @@ def _see(scan: _Scan, packet: Packet[Stream], stream: VideoStream) -> None:
         scan.first_keyframe = packet.pts
         scan.headless += len(scan.pts)
         scan.pts.clear()
-    if packet.is_discard or packet.is_corrupt or _hidden(packet, stream):
+    if packet.is_discard or _hidden(packet, stream):
         return
     if packet.pts is None:
         scan.timeless += 1
@@ -200,7 +203,7 @@ def _see(scan: _Scan, packet: Packet[Stream], stream: VideoStream) -> None:
         return
     if not scan.pts or packet.pts > scan.latest:
         scan.latest, scan.last_duration = packet.pts, packet.duration or 0
-    scan.pts.append(packet.pts)
+    (scan.corrupt if packet.is_corrupt else scan.pts).append(packet.pts)
     if packet.is_keyframe:
         scan.keyframes.append(packet.pts)
 
@@ -255,7 +258,7 @@ def _describe(
         raise MediaError(
             f"no frame of video stream {stream.index} can be decoded", path=path, stage="probe"
         )
-    pts = np.sort(np.array(scan.pts, np.int64))
+    pts = np.sort(np.array(scan.pts + ([] if cut else scan.corrupt), np.int64))
     if (np.diff(pts) == 0).any():
         raise MediaError("two frames share one timestamp", path=path, stage="probe")
     frame = scan.frame
