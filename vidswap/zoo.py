@@ -22,6 +22,7 @@ from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.models.lpips import LPIPS, LPIPSConfig
 from vidswap.models.stylegan2 import Mapping as MappingNetwork
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
+from vidswap.models.stylenerf import StyleNeRF, StyleNeRFConfig
 from vidswap.weights import formats, manifest
 from vidswap.weights.cache import Store
 from vidswap.weights.convert import Shapes, convert, flatten
@@ -39,6 +40,7 @@ def architectures() -> dict[str, tuple[type[Any], type[nn.Module]]]:
     return {
         "stylegan2-generator": (StyleGAN2Config, StyleGAN2),
         "stylegan2-discriminator": (DiscriminatorConfig, Discriminator),
+        "stylenerf": (StyleNeRFConfig, StyleNeRF),
         "irse50": (ArcFaceConfig, ArcFace),
         "e4e": (EncoderConfig, Autoencoder),
         "e4e-encoder": (EncoderConfig, Encoder),

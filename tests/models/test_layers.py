@@ -32,8 +32,11 @@ def test_generator_equals_reference(generator):
         assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
-def test_gradients_equal_reference(generator):
+@pytest.mark.parametrize("clamp", [None, 1.0])
+def test_gradients_equal_reference(generator, clamp):
     """Training and pivotal tuning need the same gradient, not only the same picture."""
+    for layer in (*generator.synthesis.layers, *generator.synthesis.to_rgb):
+        layer.clamp = clamp
     ws = torch.randn(2, generator.num_ws, 16, requires_grad=True)
     inputs = [ws, *generator.synthesis.parameters()]
     ours = torch.autograd.grad(generator.synthesis(ws).square().sum(), inputs)

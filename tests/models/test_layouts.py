@@ -19,6 +19,7 @@ FIXTURES = {
     "psp_1024": "e4e",
     "bisenet19": "bisenet",
     "latentswap_mixer18": "latentswap",
+    "stylenerf_256": "stylenerf",
 }
 
 

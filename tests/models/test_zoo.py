@@ -17,7 +17,7 @@ def small(official):
     """Two channels of everything in a rosinality checkpoint, and only the levels up to 16 px."""
     kept = {}
     for key, tensor in official.items():
-        group, index, *_ = key.split(".")[:2] + [""]
+        group, index, *_ = [*key.split("."), ""]
         if group not in LAST or int(index.removeprefix("noise_")) < LAST[group]:
             kept[key] = tensor if group == "noises" else two_channels(tensor)
     return kept

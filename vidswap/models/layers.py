@@ -222,7 +222,7 @@ class StyledConv(nn.Module):
         elif noise is not None:
             y += noise * strength
         y = functional.leaky_relu_(y, SLOPE)
-        return y if self.clamp is None else y.clamp_(-self.clamp, self.clamp)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
 class ToRGB(nn.Module):

@@ -61,15 +61,15 @@ class StyleGAN2Config:
 class Mapping(nn.Module):
     """z → w: normalisation and fully connected layers, then broadcast and truncation."""
 
-    def __init__(self, config: StyleGAN2Config) -> None:
+    def __init__(self, z_dim: int, style_dim: int, layers: int, num_ws: int) -> None:
         super().__init__()
-        widths = [config.z_dim] + [config.style_dim] * config.mapping_layers
+        widths = [z_dim] + [style_dim] * layers
         self.layers = nn.ModuleList(
             EqualLinear(a, b, lr=0.01, activate=True) for a, b in pairwise(widths)
         )
-        self.register_buffer("w_avg", torch.zeros(config.style_dim))
+        self.register_buffer("w_avg", torch.zeros(style_dim))
         self.w_avg: Tensor
-        self.num_ws = config.num_ws
+        self.num_ws = num_ws
 
     def forward(self, z: Tensor, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Map and truncate.
@@ -195,7 +195,8 @@ class StyleGAN2(nn.Module):
     def __init__(self, config: StyleGAN2Config | None = None) -> None:
         super().__init__()
         self.config = config or StyleGAN2Config()
-        self.mapping = Mapping(self.config)
+        c = self.config
+        self.mapping = Mapping(c.z_dim, c.style_dim, c.mapping_layers, c.num_ws)
         self.synthesis = Synthesis(self.config)
         self.size = self.config.size
         self.z_dim = self.config.z_dim

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from vidswap.weights.convert import Rule
-from vidswap.weights.rules import bisenet, e4e, irse, latentswap, lpips, stylegan2
+from vidswap.weights.rules import bisenet, e4e, irse, latentswap, lpips, stylegan2, stylenerf
 
 
 def _no_config(_: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -62,6 +62,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
             ("mapping.fc0.weight", "synthesis.b4.const", "synthesis.b4.torgb.bias"),
             ("G_ema.", ""),
             config=stylegan2.nvidia_config,
+        ),
+        "stylenerf": Layout(
+            "stylenerf",
+            stylenerf.RULES,
+            ("synthesis.fg_nerf.fc_in.weight", "mapping.fc0.weight", "synthesis.alpha"),
+            ("G_ema.", ""),
+            config=stylenerf.config,
         ),
         "stylegan2-discriminator": Layout(
             "stylegan2-discriminator",
