@@ -264,8 +264,21 @@ class TestRefusals:
 
     def test_unknown_track_index(self, call, face_clip, recipe, tmp_path):
         done = call("run", face_clip, "-p", recipe, "--faces", "7", "-o", tmp_path / "o.mp4")
-        assert done.code in (2, 5)
-        assert "7" in done.err
+        self.expect(done, 2, "no track 7")
+
+    def test_a_misspelt_rule(self, call, face_clip, recipe, tmp_path):
+        done = call("run", face_clip, "-p", recipe, "--faces", "larges", "-o", tmp_path / "o.mp4")
+        self.expect(done, 2, "larges", "most-seen")
+        assert not list(tmp_path.iterdir())
+
+    def test_a_reference_photo_needs_an_embedder(
+        self, call, face_clip, recipe, photo, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv("VIDSWAP_WEIGHTS", str(tmp_path / "weights"))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        done = call("run", face_clip, "-p", recipe, "--faces", photo, "-o", tmp_path / "o.mp4")
+        self.expect(done, 4)
+        assert "inspect" in done.err
 
 
 def test_default_output_lies_beside_the_input(call, empty_clip, recipe, tmp_path):

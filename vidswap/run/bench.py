@@ -140,4 +140,4 @@ def _work(folder: Path, case: str, clip: Path, frames: int) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(told.read_text())
     # Kilobytes on Linux, bytes on macOS.
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return {**result, "rss_mb": round(usage.ru_maxrss / unit, 1)}
+    return {"rss_mb": round(usage.ru_maxrss / unit, 1), **result}

@@ -31,7 +31,6 @@ from vidswap.recipe import (
     Recipe,
     RunOptions,
 )
-from vidswap.run.analyse import analyse
 from vidswap.run.analysis import Analysis
 from vidswap.run.render import FaceBatches, render
 from vidswap.types import U8, TargetFace, VideoInfo
@@ -63,6 +62,18 @@ def _written() -> int:
         fields = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
         return int(fields["wchar"])
     return 0
+
+
+def _peak() -> dict[str, float]:
+    """Peak memory of this process since it started; empty where there is no ``/proc``.
+
+    What ``wait4`` tells of a child includes its parent's memory at the time of the fork.
+    """
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return {"rss_mb": int(line.split()[1]) / 1024}
+    return {}
 
 
 def passthrough(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
@@ -114,6 +125,8 @@ def extracted(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
 
 def analysed(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
     """Pass one, stored for the others, and what decoding alone costs."""
+    from vidswap.run.analyse import analyse
+
     decoding = Stopwatch()
     with open_reader(info, DecodeOptions()) as reader:
         for _ in reader.frames(0, frames):
@@ -127,6 +140,8 @@ def analysed(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
 
 def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
     """CPU of the mesh engine for each face, frames decoded beforehand."""
+    from vidswap.run.analyse import analyse
+
     engine, identity = _engine(MeshEngine(), info, frames)
     analysis = analyse(info, RECIPE, folder / "face", engine.needs, (0, frames))
     track = max(analysis.tracks, key=lambda t: t.frames)
@@ -191,7 +206,7 @@ def main(arguments: list[str]) -> None:
     }
     info = probe(clip)
     figures = cases[case](info, min(int(count), info.frames), Path(folder))
-    Path(result).write_text(json.dumps(figures))
+    Path(result).write_text(json.dumps({**figures, **_peak()}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Pass one when it is needed, and what of it is swapped."""
 
+from collections.abc import Mapping
+
 from vidswap.engines import Plan
 from vidswap.errors import NoFaceError, StateError
 from vidswap.run.analyse import analyse
 from vidswap.run.analysis import Analysis
 from vidswap.run.lock import locked
-from vidswap.run.people import cast_tracks
+from vidswap.run.people import Person, cast_tracks
 from vidswap.run.prepare import Ready, Target
 from vidswap.run.request import Request
 from vidswap.types import Need
@@ -47,11 +49,11 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
         )
 
 
-def plans_for(request: Request, analysis: Analysis, ready: Ready) -> dict[int, Plan]:
-    """The engine's plan of every track that is swapped, by track id.
+def cast_of(request: Request, analysis: Analysis, ready: Ready) -> dict[int, Person]:
+    """Who is put onto which track, by track id.
 
     Raises:
-        NoFaceError: There is none, and that is not allowed.
+        NoFaceError: Nobody is, and that is not allowed.
     """
     cast = cast_tracks(request, analysis, ready.persons)
     if not cast and not request.allow_no_face:
@@ -63,8 +65,13 @@ def plans_for(request: Request, analysis: Analysis, ready: Ready) -> dict[int, P
             stage="cast",
             hint="vidswap inspect shows who was found; --allow-no-face writes the video as it is",
         )
-    tracks = {track.id: track for track in analysis.tracks}
+    return cast
+
+
+def plans_for(analysis: Analysis, ready: Ready, cast: Mapping[int, Person]) -> dict[int, Plan]:
+    """The engine's plan of every track that is swapped, by track id."""
     return {
-        index: ready.engine.plan(tracks[index], analysis.static(tracks[index]), person.identity)
-        for index, person in cast.items()
+        track.id: ready.engine.plan(track, analysis.static(track), cast[track.id].identity)
+        for track in analysis.tracks
+        if track.id in cast
     }

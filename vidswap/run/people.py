@@ -1,16 +1,24 @@
 """From photographs to identities, and from identities to the tracks that get them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from vidswap.engines import Identity, SwapEngine
+from vidswap.errors import RecipeError
+from vidswap.faces.cast import RULES, is_reference, select
+from vidswap.faces.embed import five_points, open_embedder, recogniser
 from vidswap.faces.photo_faces import source_faces
 from vidswap.media.photo import read_photo
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import check_input
 from vidswap.run.request import Request
-from vidswap.types import SourceFace
+from vidswap.types import F32, U8, SourceFace
+
+Likeness = Callable[[int, U8, F32], float | None]
+"""(track id, 8-bit picture, mesh in its pixels) → cosine to the source, [-1, 1]."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +29,7 @@ class Person:
     """Whom they replace: a rule, track indices or a reference photo."""
     photos: tuple[Path, ...]
     identity: Identity
+    faces: tuple[SourceFace, ...] = ()
 
 
 def check_photos(photos: Sequence[Path]) -> None:
@@ -40,16 +49,15 @@ def people(request: Request, engine: SwapEngine) -> tuple[Person, ...]:
         NoFaceError: A photo without a face.
         MediaError: A photo that cannot be read.
     """
-    if not request.mapping:
-        faces = [source_face(photo, request) for photo in request.sources]
-        return (Person(request.faces, request.sources, engine.identify(faces)),)
-    by_reference: dict[str, list[Path]] = {}
-    for reference, photo in request.mapping:
-        by_reference.setdefault(reference, []).append(photo)
-    return tuple(
-        Person(who, tuple(photos), engine.identify([source_face(p, request) for p in photos]))
-        for who, photos in by_reference.items()
-    )
+    chosen: dict[str, list[Path]] = {}
+    for who, photo in request.mapping:
+        chosen.setdefault(who, []).append(photo)
+    chosen = chosen or {request.faces: list(request.sources)}
+    persons = []
+    for who, photos in chosen.items():
+        faces = tuple(source_face(photo, request) for photo in photos)
+        persons.append(Person(who, tuple(photos), engine.identify(faces), faces))
+    return tuple(persons)
 
 
 def source_face(photo: Path, request: Request) -> SourceFace:
@@ -60,17 +68,60 @@ def source_face(photo: Path, request: Request) -> SourceFace:
     return face
 
 
+def check_rules(request: Request) -> None:
+    """Refuse a choice of faces that cannot be carried out, before the clip is analysed.
+
+    Raises:
+        RecipeError: Neither a rule, nor indices, nor a file.
+        WeightsError: A reference photo, without an embedder to recognise it.
+    """
+    rules = [who for who, _ in request.mapping] or [request.faces]
+    for rule in filter(is_reference, rules):
+        if not Path(rule).is_file():
+            known = ", ".join(RULES)
+            raise RecipeError(
+                f"{rule!r} is neither a photo nor one of {known} nor a track index",
+                stage="cast",
+                hint="vidswap inspect shows the tracks and their indices",
+            )
+        recogniser()
+
+
 def cast_tracks(
     request: Request, analysis: Analysis, persons: Sequence[Person]
 ) -> dict[int, Person]:
     """Who is put onto which track, by track id; an earlier person keeps a track both would get.
 
     Raises:
-        RecipeError: A rule that does not exist, an index that no track has.
+        RecipeError: An index that no track has.
         WeightsError: A reference photo, without an embedder to recognise it.
     """
-    cast: dict[int, Person] = {}
-    for person in persons:
-        for track in analysis.tracks:
-            cast.setdefault(track.id, person)
-    return cast
+    by_rule = {person.who: person for person in persons}
+    picked = select(list(by_rule), analysis.tracks, lambda rule: _recognise(Path(rule), request))
+    return {index: by_rule[rule] for index, rule in picked.items()}
+
+
+def _recognise(photo: Path, request: Request) -> F32:
+    face = source_face(photo, request)
+    return recogniser()(face.rgb, face.mesh)
+
+
+def likeness_of(cast: Mapping[int, Person]) -> Likeness | None:
+    """How like the source the faces of each track are; None where no embedder is installed."""
+    embedder = open_embedder()
+    if embedder is None:
+        return None
+    wanted = {
+        id(person): np.mean([embedder.embed(f.rgb, five_points(f.mesh)) for f in person.faces], 0)
+        for person in cast.values()
+        if person.faces
+    }
+
+    def likeness(track: int, rgb: U8, mesh: F32) -> float | None:
+        vector = wanted.get(id(cast[track]))
+        if vector is None:
+            return None
+        norm = float(np.linalg.norm(vector))
+        return float(embedder.embed(rgb, five_points(mesh)) @ vector) / max(norm, 1e-9)
+
+    return likeness

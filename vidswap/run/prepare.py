@@ -16,7 +16,7 @@ from vidswap.run.job import (
     default_output,
     default_work,
 )
-from vidswap.run.people import Person, check_photos, people
+from vidswap.run.people import Person, check_photos, check_rules, people
 from vidswap.run.report import check_folder
 from vidswap.run.request import Request
 from vidswap.run.trim import frame_range
@@ -89,6 +89,7 @@ def make_ready(request: Request) -> Ready:
         raise RecipeError("nobody to swap in", stage="usage", hint=hint)
     check_input(request.input)
     check_photos(photos)
+    check_rules(request)
     target = open_target(request)
     engine = create(request.recipe.engine, device_of(request.recipe))
     return Ready(target, engine, people(request, engine))

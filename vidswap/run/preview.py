@@ -9,7 +9,7 @@ from typing import Any
 from vidswap.errors import NoFaceError
 from vidswap.media.decode import open_reader
 from vidswap.run.job import check_distinct, check_output
-from vidswap.run.passes import obtain, plans_for
+from vidswap.run.passes import cast_of, obtain, plans_for
 from vidswap.run.prepare import Ready, Target, make_ready
 from vidswap.run.recorder import thumbnail
 from vidswap.run.render import FaceBatches
@@ -78,7 +78,8 @@ def _window(target: Target, index: int) -> Target:
 def _swapped(request: Request, prepared: Ready, window: Target, index: int) -> tuple[U8, U8, int]:
     """One frame before and after, and how many faces changed in it."""
     analysis = obtain(request, window, prepared.engine.needs)
-    plans = plans_for(replace(request, allow_no_face=True), analysis, prepared)
+    cast = cast_of(replace(request, allow_no_face=True), analysis, prepared)
+    plans = plans_for(analysis, prepared, cast)
     batches = FaceBatches(analysis, prepared.engine, plans, request.recipe.run)
     with open_reader(window.info, request.recipe.decode) as reader:
         frame = next(iter(reader.frames(index, index + 1)))

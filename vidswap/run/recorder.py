@@ -1,12 +1,12 @@
 """What a report needs from the render pass: brightness in and out, and a few pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-from vidswap.types import F64, U8, U16, Patch, TargetFace, Track
+from vidswap.types import F32, F64, U8, U16, Patch, TargetFace, Track
 
 PICTURES = 5
 """Before/after pairs kept of each track."""
@@ -28,6 +28,8 @@ class Seen:
     swapped: list[bool] = field(default_factory=list)
     pictures: list[tuple[int, U8, U8]] = field(default_factory=list)
     """(frame, before, after)"""
+    likeness: list[float] = field(default_factory=list)
+    """Cosine to the source of the pictured frames, where an embedder is installed."""
 
 
 class Recorder:
@@ -35,9 +37,15 @@ class Recorder:
 
     Args:
         tracks: Those that are swapped.
+        likeness: (track id, 8-bit picture, mesh in its pixels) → cosine to the source.
     """
 
-    def __init__(self, tracks: Iterable[Track]) -> None:
+    def __init__(
+        self,
+        tracks: Iterable[Track],
+        likeness: Callable[[int, U8, F32], float | None] | None = None,
+    ) -> None:
+        self._likeness = likeness
         self.seen: dict[int, Seen] = {}
         self._wanted: dict[int, set[int]] = {}
         for track in tracks:
@@ -55,6 +63,10 @@ class Recorder:
         seen.swapped.append(patch is not None)
         if face.at.index in self._wanted[face.at.track]:
             seen.pictures.append((face.at.index, thumbnail(face.rgb), thumbnail(after)))
+            if self._likeness is not None:
+                corner = np.array([face.box.left, face.box.top, 0], np.float32)
+                value = self._likeness(face.at.track, eight_bit(after), face.at.mesh - corner)
+                seen.likeness += [] if value is None else [value]
 
 
 def composed(face: TargetFace, patch: Patch | None) -> U8 | U16:
@@ -73,6 +85,11 @@ def thumbnail(rgb: U8 | U16, side: int = SIDE) -> U8:
     if scale < 1:
         size = max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1)
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return eight_bit(rgb)
+
+
+def eight_bit(rgb: U8 | U16) -> U8:
+    """The upper eight bits of every sample."""
     return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb.astype(np.uint8)
 
 

@@ -136,6 +136,7 @@ def _track(analysis: Reported, track: Track, recorder: Recorder) -> dict[str, An
     if seen is not None:
         facts["flicker_before"] = flicker(seen.before)
         facts["flicker_after"] = flicker(seen.after)
+        facts["identity"] = float(np.mean(seen.likeness)) if seen.likeness else None
         facts["left_alone"] = ranges(~np.array(seen.swapped, bool), track.start)
     return facts
 

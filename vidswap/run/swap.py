@@ -15,7 +15,8 @@ from vidswap.media.mux import Writer
 from vidswap.media.verify import verify
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import producing_output
-from vidswap.run.passes import obtain, plans_for, require
+from vidswap.run.passes import cast_of, obtain, plans_for, require
+from vidswap.run.people import likeness_of
 from vidswap.run.prepare import Job, Target, open_target, prepare
 from vidswap.run.recorder import Recorder
 from vidswap.run.render import FaceBatches, Rendered, render
@@ -74,9 +75,10 @@ def _produce(request: Request, analysis_of: AnalysisOf) -> dict[str, Any]:
     with producing_output(job.output, overwrite=request.overwrite) as part:
         analysis = analysis_of(request, job.ready.target, job.ready.engine.needs)
         analysed = perf_counter()
-        plans = plans_for(request, analysis, job.ready)
+        cast = cast_of(request, analysis, job.ready)
+        plans = plans_for(analysis, job.ready, cast)
         chosen = [track for track in analysis.tracks if track.id in plans]
-        recorder = None if request.report is None else Recorder(chosen)
+        recorder = None if request.report is None else Recorder(chosen, likeness_of(cast))
         with _naming(part, job.output):
             done = write_output(request, job, analysis, plans, recorder, part)
     seconds = {"analyse": analysed - began, **done.seconds, "total": perf_counter() - began}
