@@ -273,6 +273,14 @@ class ToRGB(nn.Module):
         return mixed.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
+def freeze(network: nn.Module) -> None:
+    """Evaluation mode without gradients; what depends on weights alone is computed once."""
+    network.eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, ModulatedConv):
+            module.prepare()
+
+
 class Upsample(nn.Module):
     """Doubles a picture with the low-pass kernel; the outside is zero."""
 

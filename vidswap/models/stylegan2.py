@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidswap.checks import check_shape
 from vidswap.errors import ShapeError
-from vidswap.models.layers import EqualLinear, ModulatedConv, StyledConv, ToRGB, Upsample
+from vidswap.models.layers import EqualLinear, StyledConv, ToRGB, Upsample, freeze
 
 NoiseMode = Literal["fixed", "random", "none"]
 
@@ -216,8 +216,5 @@ class StyleGAN2(nn.Module):
 
     def freeze(self) -> "StyleGAN2":
         """Evaluation mode without gradients, constants prepared; returns itself."""
-        self.eval().requires_grad_(False)
-        for module in self.modules():
-            if isinstance(module, ModulatedConv):
-                module.prepare()
+        freeze(self)
         return self

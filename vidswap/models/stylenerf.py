@@ -24,6 +24,7 @@ from vidswap.models.layers import (
     ToRGB,
     Upsample,
     fir_kernel,
+    freeze,
 )
 from vidswap.models.stylegan2 import Mapping
 
@@ -288,3 +289,8 @@ class StyleNeRF(nn.Module):
         """(B, z_dim) → (B, 3, size, size) from the front."""
         picture: Tensor = self.synthesis(self.mapping(z, truncation, cutoff))
         return picture
+
+    def freeze(self) -> "StyleNeRF":
+        """Evaluation mode without gradients, constants prepared; returns itself."""
+        freeze(self)
+        return self
