@@ -1,6 +1,6 @@
 """HDR10 static metadata: read from the first frame, written in each encoder's own words.
 
-Layouts: FFmpeg's ``AVMasteringDisplayMetadata`` (88 bytes: eleven rationals, two flags) and
+Layouts: FFmpeg's ``AVMasteringDisplayMetadata`` (88 bytes: ten rationals, two flags) and
 ``AVContentLightMetadata`` (two 32-bit integers); units of the x265 strings: SMPTE ST 2086 in steps
 of 0.00002 (chromaticity) and 0.0001 cd/m² (luminance).
 """
@@ -41,10 +41,10 @@ def read(info: VideoInfo) -> Static:
     primaries: tuple[Fraction, ...] = ()
     luminance: tuple[Fraction, ...] = ()
     if len(display) >= 88:
-        numbers = struct.unpack("<22i2i", display[:88])
+        numbers = struct.unpack("<20i2i", display[:88])
         pairs = zip(numbers[0:20:2], numbers[1:20:2], strict=True)
         values = [Fraction(n, d) if d else Fraction(0) for n, d in pairs]
-        if numbers[22] and numbers[23]:
+        if numbers[20] and numbers[21]:
             primaries, luminance = tuple(values[:8]), tuple(values[8:10])
     light = struct.unpack("<2I", level[:8]) if len(level) >= 8 else ()
     return Static(primaries, luminance, light)

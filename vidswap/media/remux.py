@@ -68,9 +68,7 @@ class Record:
     luma: list[float] = field(default_factory=list)
     """Mean luma of every frame, [0, 255]."""
     packets: dict[int, int] = field(default_factory=dict)
-    """Packets of each copied stream, by its index in the output."""
-    attachments: int = 0
-    """Streams without packets, written into the header."""
+    """Packets written of each copied stream, by its index in the source; attachments do not count."""
     chapters: int = 0
 
 
@@ -189,7 +187,8 @@ class Muxer:
             _describe(target, stream, keep_statistics=whole)
             cover = stream.index in covers
             self._lanes[stream.index] = _Lane(route, target, codecs[stream.index], cover)
-            self.record.packets[target.index] = 0
+            if not cover:
+                self.record.packets[stream.index] = 0
 
     def _target(self, stream: Stream, route: Route, codec: str) -> Stream | None:
         """Make the output stream, or None where no packets will follow."""
@@ -218,7 +217,6 @@ class Muxer:
         name = stream.metadata.get("filename") or f"cover.{(mime or 'bin').split('/')[-1]}"
         made = self._out.add_attachment(name, mime or "application/octet-stream", data)
         made.metadata.update({k: v for k, v in stream.metadata.items() if k not in made.metadata})
-        self.record.attachments += 1
 
     def _add_chapters(self) -> None:
         kept = list(self._chapters())
@@ -267,7 +265,8 @@ class Muxer:
             self._next = next(self._copies, None)
 
     def _copy(self, packet: Packet[Stream]) -> None:
-        lane = self._lanes[packet.stream_index]
+        index = packet.stream_index
+        lane = self._lanes[index]
         if not lane.cover and not _cut(packet, lane, self._line):
             return
         if lane.source_codec == "mov_text" and bytes(packet)[:2] == b"\0\0":
@@ -279,7 +278,8 @@ class Muxer:
             packet = _with_payload(packet, data)
         packet.stream = lane.target
         self._mux(packet)
-        self.record.packets[lane.target.index] += 1
+        if not lane.cover:
+            self.record.packets[index] += 1
 
     def _mux(self, packet: Packet[Any]) -> None:
         try:
