@@ -23,6 +23,10 @@ GRID = 3
 BINS = 16
 FLAT = 4.0
 """Grey levels of standard deviation below which a picture shows nothing (black, white, fog)."""
+CLEAR = 10.0
+"""Contrast from which pictures can be compared with those before a fade."""
+DIM = 24
+"""Frames after which a dim picture is compared all the same."""
 CALM = 5.0
 """Mean change in grey levels below which two pictures are the same without further look."""
 COLUMNS, ROWS = 6, 4
@@ -35,7 +39,8 @@ COMMON = 0.35
 @dataclass(frozen=True, eq=False)
 class _Look:
     luma: U8
-    flat: bool
+    contrast: float
+    """Standard deviation in grey levels."""
 
     @cached_property
     def cells(self) -> F32:
@@ -54,7 +59,12 @@ class ShotSplitter:
     def __init__(self, options: ShotOptions) -> None:
         self._options = options
         self._last: _Look | None = None
+        self._clear: _Look | None = None
+        """The last picture with contrast, to compare with what comes after black."""
         self._pending: list[_Look] = []
+        self._black = False
+        self._dim = 0
+        """Frames since black that still show too little to be compared."""
 
     def add(self, luma: U8) -> list[bool]:
         """Take the next frame.
@@ -66,7 +76,7 @@ class ShotSplitter:
             Verdicts on the oldest undecided frames; empty while in doubt.
         """
         small = cv2.GaussianBlur(luma, (0, 0), 1.0)
-        return self._judge(_Look(small, bool(small.std() < FLAT)))
+        return self._judge(_Look(small, float(small.std())))
 
     def flush(self) -> list[bool]:
         """Verdicts on what is left at the end of the clip: doubt there is a cut."""
@@ -77,29 +87,45 @@ class ShotSplitter:
 
     def _judge(self, look: _Look) -> list[bool]:
         if self._last is None:
-            self._last = look
+            self._advance(look)
             return [True]
         if self._pending:
             self._pending.append(look)
             if self._same(self._last, look):
                 # The old picture is back: what lay between was a flash, not a shot.
                 verdicts = [False] * len(self._pending)
-                self._pending, self._last = [], look
+                self._pending = []
+                self._advance(look)
                 return verdicts
             return self._cut() if len(self._pending) >= self._options.min_frames else []
-        if look.flat and not self._last.flat:
-            # Keeps the last picture that shows something, to compare with what comes after black.
-            return [False]
+        if look.contrast < FLAT or self._black:
+            return [self._through_black(look)]
         if self._same(self._last, look):
-            self._last = look
+            self._advance(look)
             return [False]
         self._pending = [look]
         return self._cut() if self._options.min_frames <= 1 else []
 
+    def _through_black(self, look: _Look) -> bool:
+        """Whether a picture that comes back from nothing is another one than went."""
+        self._dim = 0 if look.contrast < FLAT else self._dim + 1
+        self._black = look.contrast < CLEAR and self._dim <= DIM
+        if self._black:
+            return False
+        before = self._clear
+        self._advance(look)
+        return before is not None and not moved(before.luma, look.luma)
+
+    def _advance(self, look: _Look) -> None:
+        self._last = look
+        if look.contrast >= CLEAR:
+            self._clear = look
+
     def _cut(self) -> list[bool]:
         """The oldest undecided frame starts a shot; the others are judged against it."""
         first, *rest = self._pending
-        self._pending, self._last = [], first
+        self._pending = []
+        self._advance(first)
         verdicts = [True]
         for look in rest:
             verdicts += self._judge(look)

@@ -75,10 +75,8 @@ class Survey:
     """(T, 4) centre x, y in pixels, log of pixels per canonical unit, unwrapped angle in radians."""
     odd: F64
     """(T,) distance of the rigid vertices from their neighbours' course, in eye distances."""
-    ahead: F64
-    """(T,) distance from the course of the two frames before, and"""
-    behind: F64
-    """(T,) of the two frames after, in eye distances."""
+    jump: F64
+    """(T,) how far the head jumped before this frame, and stayed, in eye distances."""
     noise: F64
     """(T, groups) energy of third differences of the shape, canonical units squared."""
 
@@ -158,18 +156,16 @@ class Steadier:
 
     def _judge(self, weights: F64) -> tuple[F64, list[int]]:
         """Weights without outliers, and the rows at which smoothing starts afresh."""
-        s = self._survey
-        local = np.maximum(median_filter(s.odd, 15, mode="nearest"), CALM)
-        peak = s.odd >= _running_max(s.odd, 2)
-        weights = np.where(peak & (s.odd > self._options.reject * local), 0.0, weights)
-        # Row t starts afresh where t misses the course of t-2, t-1, and t-1 misses that of t, t+1.
-        missed = np.minimum(s.ahead[1:], s.behind[:-1])
-        usual = np.maximum(median_filter(np.minimum(s.ahead, s.behind), 15, mode="nearest"), CALM)[
-            1:
-        ]
-        jump = (missed > JUMP) & (missed > BREAK * usual) & (weights[1:] > 0) & (weights[:-1] > 0)
-        breaks = [int(t) + 1 for t in np.flatnonzero(jump)]
-        return weights, [t for t in breaks if 2 <= t <= len(weights) - 2]
+        odd, jump = self._survey.odd, self._survey.jump
+        usual = np.maximum(median_filter(jump, 15, mode="nearest"), CALM)
+        seen = weights > 0
+        fresh = (jump > JUMP) & (jump > BREAK * usual) & seen & np.r_[False, seen[:-1]]
+        # Next to a jump every frame misses its neighbours' course; none of them is odd.
+        near = np.convolve(fresh, np.ones(5), "same") > 0 if len(fresh) >= 5 else fresh
+        local = np.maximum(median_filter(odd, 15, mode="nearest"), CALM)
+        peak = odd >= _running_max(odd, 2)
+        alone = peak & (odd > self._options.reject * local) & ~near
+        return np.where(alone, 0.0, weights), [int(t) for t in np.flatnonzero(fresh)]
 
     # --- smoothing
 
@@ -242,7 +238,7 @@ def groups(mesh: FaceMesh) -> F64:
         near[k, first:last] = 1
     total = near.sum(0)
     near[1:] /= np.maximum(total, 1)
-    near[0] = 1 - near[1:].sum(0)
+    near[0] = np.maximum(1 - near[1:].sum(0), 0)
     return near
 
 
@@ -283,11 +279,10 @@ def confidence(
     return np.clip(out, 0, 1).astype(np.float32)
 
 
-def _courses(points: F64) -> tuple[F64, F64, F64]:
-    """(T,) distances of each frame from its neighbours' course: both sides, before, after."""
+def _courses(points: F64) -> tuple[F64, F64]:
+    """(T,) distance of each frame from the course of both sides, and the jump before each frame."""
     count = len(points)
-    # Rows without two neighbours on a side are judged by the other side alone.
-    odd, ahead, behind = np.zeros(count), np.full(count, np.inf), np.full(count, np.inf)
+    odd, jump = np.zeros(count), np.full(count, np.inf)
 
     def size(gap: F64) -> F64:
         rms: F64 = np.sqrt((gap**2).sum(-1).mean(-1))
@@ -296,10 +291,23 @@ def _courses(points: F64) -> tuple[F64, F64, F64]:
     if count >= 5:
         inner = (4 * (points[1:-3] + points[3:-1]) - points[:-4] - points[4:]) / 6
         odd[2:-2] = size(points[2:-2] - inner)
-    if count >= 3:
-        ahead[2:] = size(points[2:] - 2 * points[1:-1] + points[:-2])
-        behind[:-2] = ahead[2:]
-    return odd, ahead, behind
+    if count < 3:
+        return odd, np.zeros(count)
+    # A jump before frame t: t misses the course of t-2, t-1, and t-1 that of t, t+1. So do both
+    # sides of a frame that is odd alone; but then t+1 lies on the course of t-2, t-1, or t-2 on
+    # that of t, t+1. Where a side is too short to tell, the other one decides.
+    bend = size(points[2:] - 2 * points[1:-1] + points[:-2])
+    jump[2:] = np.minimum(jump[2:], bend)
+    jump[1:-1] = np.minimum(jump[1:-1], bend)
+    if count >= 4:
+        before, after = points[:-3], points[3:]
+        first, second = points[1:-2], points[2:-1]
+        over = np.minimum(
+            size(after - 3 * first + 2 * before), size(before - 3 * second + 2 * after)
+        )
+        jump[2:-1] = np.minimum(jump[2:-1], over)
+    jump[0] = 0
+    return odd, jump
 
 
 def _running_max(values: F64, reach: int) -> F64:

@@ -40,6 +40,7 @@ CHANGED = 12
 SAME = 0.4
 """Overlap from which two boxes are one face."""
 FINE_EVERY = 3
+"""Full searches among the periodic ones."""
 REACQUIRE = 1.2
 """Distance, in sides of its region, within which a lost face is taken up again."""
 
@@ -280,9 +281,11 @@ class Tracker:
         luma = cv2.blur(picture.luma(160), (3, 3))
         previous = None if fresh or not self._tracks else self._seen_luma
         known = [t.box * scale for t in self._tracks if not t.lost]
-        # Small tiles are most of the work: while faces are tracked, every third search has them.
-        least = 0.5 * min(rgb.shape[:2]) if known and self.counts.searches % FINE_EVERY else 0
-        changed = _Changed(luma, previous, known, rgb.shape[1], least)
+        # Small tiles are most of the work: while faces are tracked, every third search has them,
+        # and looks next to the tracked faces too.
+        quick = bool(known) and self.counts.searches % FINE_EVERY > 0
+        least = 0.5 * min(rgb.shape[:2]) if quick else 0
+        changed = _Changed(luma, previous, known if quick else [], rgb.shape[1], least)
         faces = [_scaled(f, 1 / scale) for f in self._detector.detect(rgb, changed)]
         self._meet(picture, seconds, faces)
         self._searched, self._seen_luma = seconds, luma
@@ -353,7 +356,7 @@ class _Changed:
         self._map = cv2.absdiff(luma, previous) > CHANGED
         for box in known:
             left, top, right, bottom = box * self._factor
-            grow = 0.15 * (right - left)
+            grow = 0.35 * (right - left)
             rows = slice(max(int(top - grow), 0), max(int(bottom + grow), 0) + 1)
             self._map[rows, max(int(left - grow), 0) : max(int(right + grow), 0) + 1] = False
 

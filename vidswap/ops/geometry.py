@@ -55,9 +55,10 @@ def iou(a: F32, b: F32) -> F64:
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     common = np.clip(high - low, 0, None).prod(-1)
-    areas = np.clip(a[..., 2:] - a[..., :2], 0, None).prod(-1), np.clip(
-        b[..., 2:] - b[..., :2], 0, None
-    ).prod(-1)
+    areas = (
+        np.clip(a[..., 2:] - a[..., :2], 0, None).prod(-1),
+        np.clip(b[..., 2:] - b[..., :2], 0, None).prod(-1),
+    )
     ratio: F64 = common / np.maximum(areas[0] + areas[1] - common, 1e-12)
     return ratio
 

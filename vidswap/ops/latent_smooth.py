@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 
 from vidswap.checks import check_shape
-from vidswap.ops.smooth import fill, robust_whittaker, smooth, whittaker
+from vidswap.ops.smooth import adaptive, fill, jump_energy, robust_whittaker, smooth
 from vidswap.recipe import SmoothOptions
 from vidswap.types import F64, Bool
 
@@ -92,13 +92,32 @@ def smooth_latents(  # noqa: PLR0913 - four arrays of one clip, three facts abou
 def smooth_motion(
     motion: F64, seconds: F64, trust: F64, options: SmoothOptions, angles: int = 3
 ) -> F64:
-    """(T, k) motion measures, pose despiked and smoothed at ``pose``, the rest at ``expression``."""
+    """Motion measures, pose despiked and smoothed at ``pose``, the rest at ``expression``.
+
+    Every measure's cut-off opens by itself where it moves faster, as fast speech and blinks do.
+
+    Args:
+        motion: (T, k)
+        seconds: (T,) ascending.
+        trust: (T,) weights.
+        options: Cut-offs.
+        angles: Leading columns that are head pose.
+
+    Returns:
+        (T, k)
+    """
     out = np.empty(motion.shape)
-    pose = motion[:, :angles]
-    out[:, :angles] = whittaker(
-        pose, seconds, options.pose, trust * ~spikes(fill(pose, seconds, trust))
-    )
-    out[:, angles:] = whittaker(motion[:, angles:], seconds, options.expression, trust)
+    despiked = trust * ~spikes(fill(motion[:, :angles], seconds, trust))
+    for column in range(motion.shape[1]):
+        pose = column < angles
+        values = fill(motion[:, column], seconds, despiked if pose else trust)
+        out[:, column] = adaptive(
+            values,
+            seconds,
+            options.pose if pose else options.expression,
+            float(np.sqrt(np.median(jump_energy(values)))),
+            despiked if pose else trust,
+        )
     return out
 
 
