@@ -37,7 +37,7 @@ def test_run_writes_a_verified_file_and_its_facts(call, face_clip, recipe, tmp_p
 def test_render_again_needs_no_detection_and_batches_change_no_byte(
     call, face_clip, recipe, tmp_path
 ):
-    work = tmp_path / "work"
+    work = tmp_path / "deep" / "work"
     assert call("analyse", face_clip, "-p", recipe, "--work", work).code == 0
     outputs = []
     for number, settings in enumerate((["run.batch=1", "run.queue=1"], ["run.batch=5"])):
@@ -221,6 +221,10 @@ class TestRefusals:
         done = call("run", empty_clip, "-p", recipe, "-o", empty_clip, "--overwrite")
         self.expect(done, 2, "never overwritten")
         assert empty_clip.read_bytes() == before
+
+    def test_a_file_as_work_folder(self, call, face_clip, recipe, tmp_path):
+        done = call("run", face_clip, "-p", recipe, "-o", tmp_path / "o.mp4", "--work", recipe)
+        self.expect(done, 6, recipe, "work folder")
 
     def test_existing_output(self, call, empty_clip, recipe, tmp_path):
         output = tmp_path / "out.mp4"

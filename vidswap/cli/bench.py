@@ -46,5 +46,5 @@ def pipeline(console: Console, input_path: Path | None, frames: int, rounds: int
     """
     from vidswap.run.bench import measure, table
 
-    result = measure(input_path, frames=frames, rounds=rounds, watch=console.bars())
+    result = measure(input_path, frames=frames, rounds=rounds, watch=console.bars)
     console.result(result, table(result))

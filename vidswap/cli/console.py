@@ -6,8 +6,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass, field
 from typing import IO, Any, Literal, TextIO
 
 from vidswap.cli.progress import Bars
@@ -27,6 +27,7 @@ class Console:
         json_result: Results and errors are JSON.
         json_logs: Progress and remarks are JSON lines.
         quiet: Neither progress nor remarks.
+        bars: Progress on ``err``.
     """
 
     out: TextIO
@@ -34,6 +35,12 @@ class Console:
     json_result: bool = False
     json_logs: bool = False
     quiet: bool = False
+    bars: Bars = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Bars share the streams and the format."""
+        bars = Bars(self.err, as_json=self.json_logs, silent=self.quiet)
+        object.__setattr__(self, "bars", bars)
 
     @classmethod
     def for_errors(cls, as_json: bool) -> "Console":
@@ -42,6 +49,7 @@ class Console:
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
         """Print a command's result: ``data`` with ``--json``, else ``text``."""
+        self.bars.close()
         body = json.dumps(data, default=_plain, ensure_ascii=False) if self.json_result else text
         self.out.write(f"{body}\n")
         self.out.flush()
@@ -50,6 +58,7 @@ class Console:
         """One remark; warnings pass ``--quiet``."""
         if self.quiet and level != "warning":
             return
+        self.bars.clear()
         if self.json_logs:
             self._line({"event": "log", "level": level, "message": message})
         else:
@@ -89,10 +98,6 @@ class Console:
         else:
             self._write(f"{trace}\nThis is a bug in vidswap, not in what you did.")
 
-    def bars(self) -> Bars:
-        """Progress on this console."""
-        return Bars(self.err, as_json=self.json_logs, silent=self.quiet)
-
     def _line(self, fields: Mapping[str, Any]) -> None:
         stamped = {"time": round(time.time(), 3), **fields}
         self._write(json.dumps(stamped, default=_plain, ensure_ascii=False))
@@ -129,8 +134,9 @@ def console(log_format: LogFormat, *, as_json: bool, quiet: bool) -> Iterator[Co
     with tempfile.TemporaryFile("w+", errors="replace") as chatter:
         own_out, own_err, restore = _divert(out, err, chatter)
         try:
-            with redirect_stdout(chatter), redirect_stderr(chatter):
-                yield Console(own_out, own_err, as_json, json_logs, quiet)
+            opened = Console(own_out, own_err, as_json, json_logs, quiet)
+            with redirect_stdout(chatter), redirect_stderr(chatter), closing(opened.bars):
+                yield opened
         except Exception as error:
             if not isinstance(error, VidswapError):
                 chatter.seek(0)

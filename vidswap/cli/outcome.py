@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from vidswap.cli.console import JSON_LOGS, Console
+from vidswap.cli.console import Console
 from vidswap.cli.signals import Interrupted, stopping_signals
 from vidswap.errors import RecipeError, VidswapError
 
@@ -62,10 +62,8 @@ def _report(error: BaseException, console: Console) -> int:
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether errors are to be JSON, read before the options are parsed: parsing can fail."""
     text = " ".join(arguments)
-    if "--json" in arguments or "--log-format json" in text or "--log-format=json" in text:
-        return True
-    plain = "--log-format text" in text or "--log-format=text" in text
-    return not plain and os.environ.get("VIDSWAP_LOG_FORMAT") == JSON_LOGS
+    asked = ("--log-format json", "--log-format=json")
+    return "--json" in arguments or any(option in text for option in asked)
 
 
 def _exit_code(result: object) -> int:

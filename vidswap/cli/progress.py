@@ -1,6 +1,7 @@
 """Progress: bars with rate and time left on a terminal, throttled JSON lines elsewhere."""
 
 import json
+import shutil
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -53,6 +54,11 @@ class Bars:
             self._bar = None
         self._stage = ""
 
+    def clear(self) -> None:
+        """Make room for a line of text; the bar comes back with the next step."""
+        if self._bar is not None:
+            self._bar.clear()
+
     def _draw(self, stage: str, done: int, total: int) -> None:
         if self._bar is None:
             from tqdm import tqdm
@@ -60,9 +66,11 @@ class Bars:
             self._bar = tqdm(
                 total=total,
                 desc=stage,
-                unit="frame",
+                unit=" frames",
                 file=self._stream,
-                dynamic_ncols=True,
+                # tqdm draws nothing on terminals that do not tell their size.
+                ncols=shutil.get_terminal_size((100, 24)).columns,
+                nrows=24,
                 mininterval=0.1,
             )
         self._bar.update(done - self._bar.n)

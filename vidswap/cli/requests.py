@@ -63,7 +63,7 @@ def build_request(
 def watching(console: Console) -> Watch:
     """A run's remarks and progress on a console."""
     return Watch(
-        progress=console.bars(),
+        progress=console.bars,
         note=console.note,
         warn=lambda message: console.note(message, level="warning"),
     )

@@ -3,9 +3,12 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+GRACE_SECONDS = 1.5
 
 
 class Interrupted(BaseException):
@@ -21,21 +24,21 @@ class Interrupted(BaseException):
 def stopping_signals() -> Iterator[None]:
     """Raise ``Interrupted`` in the main thread at the first SIGINT or SIGTERM.
 
-    The second is ignored, as a terminal and a parent process often send both and cleaning up
-    takes less than a second; the third kills at once.
+    Another one within ``GRACE_SECONDS`` is ignored, as a terminal and a parent process often send
+    both and cleaning up takes less than that; a later one raises again, the fourth kills at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[int] = []
+    received: list[float] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del frame
-        received.append(signum)
-        if len(received) == 1:
-            raise Interrupted(signum)
-        if len(received) > 2:
+        received.append(time.monotonic())
+        if len(received) > 3:
             os._exit(128 + signum)
+        if len(received) == 1 or received[-1] - received[-2] > GRACE_SECONDS:
+            raise Interrupted(signum)
 
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = [signal.signal(number, stop) for number in signals]

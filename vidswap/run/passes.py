@@ -6,6 +6,7 @@ from vidswap.engines import Plan
 from vidswap.errors import NoFaceError, StateError
 from vidswap.run.analyse import analyse
 from vidswap.run.analysis import Analysis
+from vidswap.run.job import writing
 from vidswap.run.lock import locked
 from vidswap.run.people import Person, cast_tracks
 from vidswap.run.prepare import Ready, Target
@@ -38,6 +39,8 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
         request.watch.note(f"using the analysis in {target.work}")
         return analysis
     frames = (target.start, target.stop)
+    with writing(target.work):
+        target.work.parent.mkdir(parents=True, exist_ok=True)
     with locked(target.work):
         return analyse(
             target.info,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidswap.engines import SwapEngine, create
-from vidswap.errors import RecipeError
+from vidswap.errors import RecipeError, StateError
 from vidswap.media.containers import SUFFIXES, check_streams
 from vidswap.media.encode import EncoderPlan, plan_encoder
 from vidswap.media.probe import probe
@@ -66,13 +66,17 @@ def open_target(request: Request) -> Target:
     Raises:
         MediaError: The clip cannot be read.
         RecipeError: The range is empty.
+        StateError: The work folder is a file.
     """
     check_input(request.input)
     info = probe(request.input)
     for remark in info.warnings:
         request.watch.warn(remark)
     start, stop = frame_range(info, request.start, request.end)
-    return Target(info, start, stop, request.work or default_work(output_of(request)))
+    work = request.work or default_work(output_of(request))
+    if work.exists() and not work.is_dir():
+        raise StateError("is a file, expected a work folder", path=work, stage="analysis")
+    return Target(info, start, stop, work)
 
 
 def make_ready(request: Request) -> Ready:

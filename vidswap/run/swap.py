@@ -130,11 +130,11 @@ def write_output(
         rendered = render(frames, batches, writer, options.queue, advance)
     for remark in writer.notes:
         request.watch.note(remark)
-    request.watch.progress("verify", 0, 1)
+    request.watch.progress("verify", 0, total)
     began = perf_counter()
     suffix = job.output.suffix.lower()
     verify(part, target.info, target.start, target.stop, suffix, writer.record)
-    request.watch.progress("verify", 1, 1)
+    request.watch.progress("verify", total, total)
     rendered.seconds["verify"] = perf_counter() - began
     return rendered
 

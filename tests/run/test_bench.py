@@ -1,0 +1,48 @@
+"""The benchmark's parts, and that memory does not grow with the clip."""
+
+import pytest
+
+from vidswap.run import bench
+from vidswap.testing import Clip, write_clip
+
+CASE = {"frames": 10, "cpu_ms": 10.0, "frames_per_second": 5.0, "rss_mb": 300.0, "written_mb": 1.0}
+
+
+def result():
+    cases = {k: {"what": v, **CASE} for k, v in bench.CASES.items()}
+    cases["b"]["verify_ms"] = 3.0
+    return {
+        "clip": "made",
+        "frames": 10,
+        "settings": "x",
+        "rounds": 1,
+        "cases": cases,
+        "ratios": {"b/a": 1.0, "c/a": 2.0, "d/b": 5.0},
+        "analyse": {"cpu_ms": 20.0, "decode_ms": 5.0},
+        "engine": [{"engine_ms": 19.0, "face": 303.0}],
+    }
+
+
+def test_the_table_has_every_case_and_target():
+    text = bench.table(result())
+    for words in (*bench.CASES.values(), "b/a 1.00 (target ≤ 1.15)", "d/b 5.00", "303 px"):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_memory_is_the_same_for_a_longer_clip(tmp_path):
+    peaks = []
+    for frames in (150, 600):
+        clip = write_clip(tmp_path / f"{frames}.mp4", Clip(frames=frames, width=640, height=368))
+        bench._work(tmp_path, "analyse", clip, frames)
+        peaks.append(bench._work(tmp_path, "b", clip, frames)["rss_mb"])
+    assert peaks[1] < 1.05 * peaks[0]
+
+
+@pytest.mark.slow
+def test_all_cases_run_and_the_pipeline_keeps_its_promises():
+    pytest.importorskip("skimage")
+    found = bench.measure(None, frames=40, rounds=1, watch=lambda *_: None)
+    assert found["ratios"]["b/a"] < 1.3  # 1.15, and a busy machine
+    assert found["ratios"]["d/b"] > 3
+    assert found["cases"]["b"]["rss_mb"] < 600
