@@ -314,11 +314,14 @@ def test_unwritable_target(make, tmp_path):
     info = probe(make(".mp4"))
     plan = plan_encoder(info, EncodeOptions(), tmp_path / "x.mp4")
     writer = Writer(info, plan, tmp_path / "no folder" / "x", container="mp4")
-    with (
-        pytest.raises(MediaError, match="cannot be written"),
-        open_reader(info, DecodeOptions()) as reader,
-    ):
-        for frame in reader.frames():
+    with open_reader(info, DecodeOptions()) as reader:
+        frames = list(reader.frames())
+
+    def write():
+        for frame in frames:
             writer.write(frame)
         writer.finish()
+
+    with pytest.raises(MediaError, match="cannot be written"):
+        write()
     writer.abort()

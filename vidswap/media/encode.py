@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,14 @@ import av
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Interpolation
 
 from vidswap.errors import MediaError, RecipeError
 from vidswap.media import hdr
 from vidswap.media.containers import codecs, holders, muxer
 from vidswap.media.convert import swscale_space
 from vidswap.media.frame import Frame
-from vidswap.media.planes import planar_format
+from vidswap.media.planes import layout, planar_format
 from vidswap.recipe import EncodeOptions
 from vidswap.types import VideoInfo
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
+
+
+BT709, LIMITED = 1, 1
+"""Matrix and range that RGB is converted to where the encoder takes only YUV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class _Family:
 
 
 _X26 = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"
+_SHORT_SIGHTED = ("ultrafast", "superfast", "veryfast", "faster")
 _FAMILIES = {
     "h264": _Family("libx264", 16, 51, ("medium", *_X26.split()), options={"threads": "4"}),
     "hevc": _Family("libx265", 17, 51, ("medium", *_X26.split())),
@@ -137,7 +142,7 @@ def _family(
             )
         return options.codec, ()
     asked = options.pix_fmt or source
-    order = ["h264", "hevc", "av1", "vp9", "ffv1"]
+    order = ["h264", "hevc", "av1", "vp9"]
     order = [info.codec, *order] if info.codec in _FAMILIES else order
     fitting_here = [name for name in order if name in codecs(container)]
     exact = [n for n in fitting_here if not _loss(_FAMILIES[n].encoder, asked)[1] & _REAL_LOSS]
@@ -182,7 +187,11 @@ def _options(family: str, options: EncodeOptions, info: VideoInfo, pix_fmt: str)
     if family == "prores":
         out["profile"] = _PRORES[pix_fmt]
     elif family == "h264":
-        out["x264-params"] = ":".join(["log-level=none", "open-gop=0", *hdr.x264(static)])
+        fixed = ["log-level=none", "open-gop=0"]
+        if out["preset"] not in _SHORT_SIGHTED:
+            # Each frame looked ahead costs 7 MB at 1080p; beyond 20 it hardly pays.
+            fixed.append("rc-lookahead=20")
+        out["x264-params"] = ":".join([*fixed, *hdr.x264(static)])
     elif family == "hevc":
         pools = options.threads or 4
         fixed = ["log-level=none", "open-gop=0", f"pools={pools}", "frame-threads=2"]
@@ -291,7 +300,11 @@ class Encoder:
         self.stream.time_base = info.time_base
         self._context = self.stream.codec_context
         self._plan = plan
+        self._from_rgb = layout(planar_format(info.pix_fmt)).kind == "rgb"
+        self._from_rgb = self._from_rgb and layout(planar_format(plan.pix_fmt)).kind != "rgb"
         self._colour = info.colour
+        if self._from_rgb:
+            self._colour = replace(info.colour, matrix=BT709, full_range=False)
         self._tagged = False
         _configure(self._context, info, plan)
         if self._context.codec.canonical_name == "hevc" and out.format.name in ("mp4", "mov"):
@@ -306,10 +319,7 @@ class Encoder:
         native = frame.native
         if not self._tagged:
             # Tags are copied, not derived: what the source left open stays open.
-            self._context.color_primaries = native.color_primaries
-            self._context.color_trc = native.color_trc
-            self._context.colorspace = native.colorspace
-            self._context.color_range = native.color_range
+            self._tag(native)
             self._tagged = True
         if native.format.name != self._plan.pix_fmt:
             native = self._reformat(native)
@@ -324,6 +334,13 @@ class Encoder:
         """
         return self._run(None)
 
+    def _tag(self, native: VideoFrame) -> None:
+        context = self._context
+        context.color_primaries = native.color_primaries
+        context.color_trc = native.color_trc
+        context.colorspace = self._colour.matrix if self._from_rgb else native.colorspace
+        context.color_range = LIMITED if self._from_rgb else native.color_range
+
     def _run(self, native: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:
             packets: list[Packet[VideoStream]] = self.stream.encode(native)
@@ -336,11 +353,12 @@ class Encoder:
     def _reformat(self, native: VideoFrame) -> VideoFrame:
         """To the encoder's pixel format, with the matrix and range kept."""
         space, levels = swscale_space(self._colour)
+        source = ColorRange.JPEG if self._from_rgb else levels
         return native.reformat(
             format=self._plan.pix_fmt,
             src_colorspace=space,
             dst_colorspace=space,
-            src_color_range=levels,
+            src_color_range=source,
             dst_color_range=levels,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
             threads=1,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import av
 from av.error import FFmpegError
@@ -67,8 +68,9 @@ class Record:
 
     luma: list[float] = field(default_factory=list)
     """Mean luma of every frame, [0, 255]."""
-    packets: dict[int, int] = field(default_factory=dict)
-    """Packets written of each copied stream, by its index in the source; attachments do not count."""
+    packets: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Number and CRC-32 of the packets written of each copied stream, by its index in the source;
+    attachments do not count."""
     chapters: int = 0
 
 
@@ -188,7 +190,7 @@ class Muxer:
             cover = stream.index in covers
             self._lanes[stream.index] = _Lane(route, target, codecs[stream.index], cover)
             if not cover:
-                self.record.packets[stream.index] = 0
+                self.record.packets[stream.index] = 0, 0
 
     def _target(self, stream: Stream, route: Route, codec: str) -> Stream | None:
         """Make the output stream, or None where no packets will follow."""
@@ -276,10 +278,11 @@ class Muxer:
             if data is None:
                 return
             packet = _with_payload(packet, data)
+        if not lane.cover:
+            count, crc = self.record.packets[index]
+            self.record.packets[index] = count + 1, crc32(memoryview(packet), crc)
         packet.stream = lane.target
         self._mux(packet)
-        if not lane.cover:
-            self.record.packets[index] += 1
 
     def _mux(self, packet: Packet[Any]) -> None:
         try:

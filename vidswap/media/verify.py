@@ -6,6 +6,7 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from zlib import crc32
 
 import numpy as np
 from av.error import FFmpegError
@@ -20,6 +21,9 @@ from vidswap.types import VideoInfo
 
 if TYPE_CHECKING:
     from vidswap.media.remux import Record
+
+UNSPECIFIED = 2
+"""H.273 number of a colour property that is left open."""
 
 LUMA_TOLERANCE = 10.0
 """Largest change of a frame's mean luma by encoding, of 255; a black or a foreign frame exceeds it."""
@@ -36,8 +40,9 @@ def verify(
     """Decode a written file and hold it against its source.
 
     Checked: number of frames and every pts (to the container's own resolution), duration, size,
-    rotation, sample aspect, colour tags, that every frame decodes, and each other stream with its
-    number of packets. With a record: that no frame's brightness left that of the frame written.
+    rotation, sample aspect, colour tags, that every frame decodes, and that the other streams are
+    there. With a record also: every copied packet's bytes, and that no frame's brightness left
+    that of the frame written (black or foreign frames).
 
     Args:
         path: The finished file, whatever its suffix.
@@ -84,8 +89,9 @@ def _check_timing(path: Path, info: VideoInfo, written: VideoInfo, start: int, s
     )
     wanted_end = (int(wanted[-1]) + last) * info.time_base
     end = (int(written.pts[0]) + written.duration) * written.time_base
-    frame = max(last * info.time_base, 2 * written.time_base)
-    if abs(end - wanted_end) > frame:
+    # Not every container stores how long the last frame is shown.
+    gap = int(np.diff(wanted).max()) if len(wanted) > 1 else last
+    if abs(end - wanted_end) > max(gap * info.time_base, 2 * written.time_base):
         _fail(path, f"it ends at {float(end):.3f} s instead of {float(wanted_end):.3f} s")
 
 
@@ -98,19 +104,33 @@ def _slack(info: VideoInfo, written: VideoInfo) -> Fraction:
 
 
 def _check_picture(path: Path, info: VideoInfo, written: VideoInfo) -> None:
-    colour, found = info.colour, written.colour
-    tags = (colour.primaries, colour.transfer, colour.matrix, colour.full_range, colour.assumed)
-    found_tags = (found.primaries, found.transfer, found.matrix, found.full_range, found.assumed)
     pairs = {
         "size": ((info.width, info.height), (written.width, written.height)),
         "rotation": (info.rotation, written.rotation),
-        "colour tags": (tags, found_tags),
+        "colour tags": (_tags(info, info), _tags(written, info)),
     }
     for name, (want, got) in pairs.items():
         if want != got:
             _fail(path, f"{name} {want} expected, {got} found")
     if abs(written.sample_aspect / info.sample_aspect - 1) > Fraction(1, 200):
         _fail(path, f"sample aspect {info.sample_aspect} expected, {written.sample_aspect} found")
+
+
+def _tags(clip: VideoInfo, source: VideoInfo) -> dict[str, object]:
+    """What a clip says of its colours, as far as the source says anything.
+
+    mov fills in what is missing (as we assume it), and RGB may have become YUV.
+    """
+    wanted, found = source.colour, clip.colour
+    tags: dict[str, object] = {}
+    if wanted.primaries != UNSPECIFIED:
+        tags["primaries"] = found.primaries
+    if wanted.transfer != UNSPECIFIED:
+        tags["transfer"] = found.transfer
+    if wanted.matrix != 0:
+        tags["matrix"], tags["full range"] = found.matrix, found.full_range
+        tags["untagged"] = found.assumed and not wanted.assumed
+    return tags
 
 
 def _check_streams(
@@ -128,23 +148,30 @@ def _check_streams(
 
 def _check_packets(path: Path, info: VideoInfo, written: VideoInfo, record: Record) -> None:
     kinds = {s.index: s.kind for s in info.streams}
-    want = sorted((kinds[index], count) for index, count in record.packets.items())
-    counts: Counter[int] = Counter()
+    # Muxers take MPEG streams out of their transport framing; elsewhere a copy is byte for byte.
+    framed = info.container in ("mpegts", "mpeg")
+    want = sorted((kinds[i], n, 0 if framed else crc) for i, (n, crc) in record.packets.items())
+    found: dict[int, tuple[int, int]] = {}
     try:
         with open_input(path) as opened:
             chapters = len(opened.chapters())
             texts = {s.index for s in written.streams if s.codec == "mov_text"}
             for packet in opened.demux():
                 pause = packet.stream_index in texts and packet.size <= 2
-                counts[packet.stream_index] += packet.size > 0 and not pause
+                if packet.size and not pause:
+                    count, crc = found.get(packet.stream_index, (0, 0))
+                    crc = 0 if framed else crc32(memoryview(packet), crc)
+                    found[packet.stream_index] = count + 1, crc
     except FFmpegError as error:
         _fail(path, f"it cannot be read through: {error.strerror or error}")
-    others = (s for s in written.streams if s.kind != "attachment")
-    got = sorted(
-        (s.kind, counts[s.index]) for s in others if s.codec not in ("chapters", "timecode")
-    )
+    others = [
+        s
+        for s in written.streams
+        if s.kind != "attachment" and s.codec not in ("chapters", "timecode")
+    ]
+    got = sorted((s.kind, *found.get(s.index, (0, 0))) for s in others)
     if want != got:
-        _fail(path, f"packets expected by stream: {want}, found: {got}")
+        _fail(path, f"copied packets (kind, number, checksum) expected: {want}, found: {got}")
     if chapters != record.chapters:
         _fail(path, f"{record.chapters} chapters expected, {chapters} found")
 
