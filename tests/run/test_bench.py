@@ -19,7 +19,7 @@ def result():
         "cases": cases,
         "ratios": {"b/a": 1.0, "c/a": 2.0, "d/b": 5.0},
         "analyse": {"cpu_ms": 20.0, "decode_ms": 5.0},
-        "engine": [{"engine_ms": 19.0, "face": 303.0}],
+        "engine": [{"engine_ms": 19.0, "plan_ms": 5.0, "face": 303.0}],
     }
 
 

@@ -57,7 +57,7 @@ def measure(clip: Path | None, *, frames: int, rounds: int, watch: Watch) -> dic
         cases = {case: _median(found) for case, found in runs.items()}
         engine = [] if clip is not None else [_engine(folder, size) for size in FACES]
     return {
-        "frames": cases["a"]["frames"],
+        "frames": int(cases["a"]["frames"]),
         "clip": str(clip) if clip else "made: 1920x1080, 25 frames/s, one face",
         "settings": "libx264 veryfast crf 10",
         "rounds": rounds,
@@ -95,7 +95,8 @@ def table(result: Mapping[str, Any]) -> str:
         f"verify: {result['cases']['b']['verify_ms']:.1f}"
     )
     lines += [
-        f"mesh engine: {row['engine_ms']:.1f} ms CPU per face of {row['face']:.0f} px"
+        f"mesh engine: {row['engine_ms']:.1f} ms CPU per face of {row['face']:.0f} px, "
+        f"{row['plan_ms']:.0f} ms once per track"
         for row in result["engine"]
     ]
     return "\n".join(lines)

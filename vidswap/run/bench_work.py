@@ -145,7 +145,9 @@ def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]
     engine, identity = _engine(MeshEngine(), info, frames)
     analysis = analyse(info, RECIPE, folder / "face", engine.needs, (0, frames))
     track = max(analysis.tracks, key=lambda t: t.frames)
+    planning = Stopwatch()
     plan = engine.plan(track, analysis.static(track), identity)
+    plan_ms = planning.read(1)["cpu_ms"]
     faces = []
     with open_reader(info, DecodeOptions()) as reader:
         for frame in reader.frames(track.start, track.stop):
@@ -158,7 +160,8 @@ def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]
         engine.swap([face], [plan])
     heights = [float(np.ptp(f.at.mesh[:468, 1])) for f in faces]
     cpu = watch.read(len(faces))["cpu_ms"]
-    return {"engine_ms": cpu, "face": float(np.mean(heights)), "faces": len(faces)}
+    face = float(np.mean(heights))
+    return {"engine_ms": cpu, "plan_ms": plan_ms, "face": face, "faces": len(faces)}
 
 
 def _engine(options: EngineOptions, info: VideoInfo, frames: int) -> tuple[Any, Any]:
