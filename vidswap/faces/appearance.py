@@ -42,8 +42,8 @@ class AppearanceCollector:
     Static arrays: ``texture`` u8 (256, 256, 3) and ``texture_weight`` u8 (256, 256) the median
     unwrapped face and how well it was seen; ``light_mean`` float32 (24, 24, 3); ``shape`` float32
     (468, 3) the median face in canonical units; ``iris`` float32 (3,) log iris colour against the
-    cheeks, NaN when never seen; ``detail`` float32 (3,) standard deviation of the
-    luma's high-pass in [0, 1] at 1.2 and 3 px, and the face scale in px it was measured at.
+    cheeks, NaN when never seen; ``detail`` float32 (4,) spread of the luma's
+    high-pass at 1.2 and 3 px, the face scale in px it was measured at, and its root mean square.
     """
 
     cutoffs: Mapping[str, float] = field(default_factory=lambda: {"light": 3.0})
@@ -133,9 +133,9 @@ class AppearanceCollector:
         local = mesh.copy()
         local[:, :2] = mesh[:, :2] + vertices[0, :2] - mesh[0, :2]
         iris = iris_contrast(picture, local) if len(local) > SURFACE else np.full(3, np.nan, np.float32)
-        return _Sample(texture, weight, shape, np.array([*detail, pose.scale], np.float32), iris)
+        return _Sample(texture, weight, shape, np.array([*detail[:2], pose.scale, detail[2]], np.float32), iris)
 
-    def _detail(self, picture: U8, vertices: F32) -> tuple[float, float]:
+    def _detail(self, picture: U8, vertices: F32) -> tuple[float, float, float]:
         skin = np.flatnonzero(self._mesh.labels == SKIN)
         cover = rasterise(vertices[:, :2], self._mesh.triangles, picture.shape[:2], skin)
         inner = cv2.erode((cover >= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
@@ -161,21 +161,23 @@ class AppearanceCollector:
         }
 
 
-def high_pass(picture: U8, inside: NDArray[np.bool_]) -> tuple[float, float]:
-    """Robust spread of the luma's high-pass at 1.2 and 3 px, in [0, 1]; edges do not count.
+def high_pass(picture: U8, inside: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Spread of the luma's high-pass, in [0, 1].
 
     Returns:
-        The mean absolute high-pass over the lower nine tenths, for both scales.
+        The mean absolute high-pass at 1.2 and at 3 px over the lower nine tenths, where edges do not
+        count, and its root mean square at 1.5 px, where they do.
     """
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    sharp = luma - cv2.GaussianBlur(luma, (0, 0), 1.5)
     spread = []
     for sigma in (1.2, 3.0):
         band = np.abs(luma - cv2.GaussianBlur(luma, (0, 0), sigma))[inside]
         if band.size < 16:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         band = np.partition(band, int(0.9 * band.size))[: int(0.9 * band.size)]
         spread.append(float(band.mean()))
-    return spread[0], spread[1]
+    return spread[0], spread[1], float(np.sqrt((sharp[inside] ** 2).mean()))
 
 
 IRISES = ((468, 469, 470, 471, 472), (473, 474, 475, 476, 477))

@@ -108,7 +108,10 @@ class TrackWriter:
         if min(box.width, box.height) < 2:
             return growing.last and {n: r for n, r in growing.last.items() if n != "mesh"}
         trust = found.score * float(np.clip((0.1 - found.spread) / 0.05, 0, 1))
-        return growing.collector.add(seconds, picture.rgb(box), box, found.mesh, trust)
+        pixels = picture.rgb(box)
+        rows = dict(growing.collector.add(seconds, pixels, box, found.mesh, trust))
+        rows["flow"] = growing.flow.step(picture.index, pixels, box, found.mesh)
+        return rows
 
     def _identify(
         self, growing: Growing, picture: Picture, found: Landmarks, seconds: float

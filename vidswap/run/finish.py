@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.flow import FlowMeter, carry
 from vidswap.faces.pose import PoseFit
 from vidswap.faces.steady import Steadier, confidence
 from vidswap.ops.geometry import bounds
@@ -17,7 +18,7 @@ from vidswap.recipe import SmoothOptions
 from vidswap.run.rows import RowFile, Spool
 from vidswap.types import F32, F64, U8, U16, Box, Shot
 
-WINDOW = 2000
+WINDOW = 600
 """Frames smoothed at once."""
 
 Row = NDArray[np.generic]
@@ -70,6 +71,7 @@ class Growing:
     start: int
     meshes: Spool
     collector: Collector | None
+    flow: FlowMeter = field(default_factory=FlowMeter)
     scores: list[float] = field(default_factory=list)
     spreads: list[float] = field(default_factory=list)
     seen: list[bool] = field(default_factory=list)
@@ -111,7 +113,8 @@ class Finisher:
         steadier = Steadier(
             raw, seconds, weights, self._options, float(np.median(spread[seen])), self._mesh
         )
-        mesh, pose, boxes = self._store_meshes(growing.name, raw, steadier)
+        flow = growing.spools.pop("flow", None)
+        mesh, pose, boxes = self._store_meshes(growing.name, raw, steadier, flow, seconds)
         sure = confidence(
             score, spread, seen, seconds,
             enters=growing.start > shot.start, leaves=stop < shot.stop,
@@ -127,12 +130,15 @@ class Finisher:
         )
 
     def _store_meshes(
-        self, name: str, raw: RowFile, steadier: Steadier
+        self, name: str, raw: RowFile, steadier: Steadier, flow: Spool | None, seconds: F64
     ) -> tuple[dict[str, RowFile], F32, F32]:
+        steady = Spool(self._folder / f"{name}.steady.raw")
+        for _, part in steadier.run(WINDOW):
+            steady.append(part)
         smoothed = Spool(self._folder / f"{name}.mesh.bin")
         unsteady = Spool(self._folder / f"{name}.unsteady.bin")
         poses, boxes = [], []
-        for first, part in steadier.run(WINDOW):
+        for first, part in self._carried(steady.close(), flow, seconds):
             smoothed.append(part)
             unsteady.append((raw[first : first + len(part)] - part).astype(np.float16))
             poses.append(self._pose.angles(part))
@@ -140,6 +146,25 @@ class Finisher:
         files = {"mesh": smoothed.close(), "unsteady": unsteady.close()}
         raw.path.unlink()
         return files, np.concatenate(poses), np.concatenate(boxes)
+
+    def _carried(
+        self, steady: RowFile, spool: Spool | None, seconds: F64
+    ) -> Iterator[tuple[int, F32]]:
+        """Smoothed meshes joined with the flow, in windows; the input files are removed."""
+        drift, count = self._options.drift, len(steady)
+        flow = spool.close() if spool else None
+        uses = flow is not None and drift > 0 and self._options.method == "whittaker"
+        margin = int(np.ceil(settling(drift) / interval(seconds))) + 2 if uses else 0
+        for start in range(0, count, WINDOW):
+            stop = min(start + WINDOW, count)
+            low, high = max(start - margin, 0), min(stop + margin, count)
+            part = steady[low:high]
+            if uses and flow is not None:
+                part = carry(part, flow[low:high], seconds[low:high], drift, self._mesh)
+            yield start, part[start - low : stop - low]
+        for file in (steady, flow):
+            if file is not None:
+                file.path.unlink()
 
     def _store_appearance(
         self, growing: Growing, seconds: F64, weights: F64

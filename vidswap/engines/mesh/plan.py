@@ -123,7 +123,7 @@ def match_detail(
     Args:
         texture: (512, 512, 3) in [0, 1].
         valid: (512, 512).
-        detail: (3,) the target's high-pass spread at 1.2 and 3 px, and its scale in px.
+        detail: (4,) as ``AppearanceCollector`` measures it.
         mesh: For the layout's own scale.
         strength: [0, 1].
 
@@ -134,27 +134,33 @@ def match_detail(
     ratio = float(detail[2]) / texels
     inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(np.uint8)
 
-    def measure(candidate: F32) -> tuple[float, float]:
+    def measure(candidate: F32, where: U8) -> tuple[float, float, float]:
         way = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
         small = cv2.resize(np.clip(candidate, 0, 1), None, fx=ratio, fy=ratio, interpolation=way)
-        where = cv2.resize(inside, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-        return high_pass(np.round(small * 255).astype(np.uint8), where)
+        seen = cv2.resize(where, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
+        return high_pass(np.round(small * 255).astype(np.uint8), seen)
 
     best = texture
-    middle = measure(best)[1]
+    middle = measure(best, inside)[1]
     if middle > 1.15 * detail[1]:
         slow = cv2.GaussianBlur(texture, (0, 0), 3 / ratio)
         best = slow + max(1.15 * float(detail[1]) / middle, 0.35) * (texture - slow)
     sharp = best
-    have = measure(best)[0]
+    have = measure(best, inside)[0]
     for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
         if have <= 1.05 * detail[0]:
             break
         best = cv2.GaussianBlur(sharp, (0, 0), max(sigma / ratio, 0.3))
-        have = measure(best)[0]
+        have = measure(best, inside)[0]
     # Brows, lids and lips carry the likeness: they are blurred like the skin, but keep their contrast.
     mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
     best = best + mark * 0.6 * (texture - sharp)
+    whole = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03)).astype(np.uint8)
+    excess = measure(best, whole)[2] / max(float(detail[3]), 1e-6)
+    if excess > 1.0:
+        # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
+        fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)
+        best = best - (1 - 1 / excess) * fine
     best = texture + strength * (best - texture)
     missing = float(np.sqrt(max(float(detail[0]) ** 2 - have**2, 0.0)) / max(float(detail[0]), 1e-6))
     return best.astype(np.float32), 0.8 * strength * missing

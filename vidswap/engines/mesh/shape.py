@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.engines.mesh.regions import EYES, LIPS
-from vidswap.faces.facemesh import SKIN, FaceMesh
+from vidswap.faces.facemesh import SKIN, FaceMesh, fit_pose, frontalise
 from vidswap.types import F32
 
 LIMIT = 0.2
@@ -15,7 +15,7 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
     """Offset of every extended vertex in canonical units.
 
     Bones are taken from the source; what expression moves is not: lips keep the target's form apart
-    from place and width, and the two lids of an eye move together, so openings stay the target's.
+    from place and width, and eyes keep their form, so openings stay the target's.
 
     Args:
         source: (468, 3) canonical shape.
@@ -26,8 +26,9 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
     Returns:
         (542, 3), zero on the outer ring.
     """
-    offset = (source - target).astype(np.float32)
-    offset -= (mesh.rigid[:, None] * offset).sum(0)
+    # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
+    even = np.full(len(target), 1 / len(target), np.float32)
+    offset = frontalise(source, fit_pose(target, source, even)) - target
     offset = _lids(offset, target)
     offset = _lips(offset, source, target)
     held = np.zeros(len(offset), bool)
@@ -44,15 +45,14 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
 
 
 def _lids(offset: F32, target: F32) -> F32:
-    """Upper and lower lid share one vertical offset at each place along the eye."""
+    """Eyes move as a whole and grow a little, evenly: how far they are open stays the target's."""
     out = offset.copy()
     for eye in EYES:
-        upper, lower = eye[:9], (eye[0], *eye[:8:-1], eye[8])
-        for line, other in ((upper, lower), (lower, upper)):
-            x = target[list(other), 0]
-            order = np.argsort(x)
-            across = np.interp(target[list(line), 0], x[order], offset[list(other), 1][order])
-            out[list(line), 1] = (offset[list(line), 1] + across) / 2
+        rim = list(eye)
+        form = target[rim] - target[rim].mean(0)
+        grown = form + offset[rim] - offset[rim].mean(0)
+        size = float(np.clip(np.ptp(grown[:, 0]) / max(np.ptp(form[:, 0]), 1e-6), 0.92, 1.08)) - 1
+        out[rim] = offset[rim].mean(0) + size * form
     return out
 
 
@@ -62,7 +62,7 @@ def _lips(offset: F32, source: F32, target: F32) -> F32:
     move = offset[lips].mean(0)
     s, t = source[lips] - source[lips].mean(0), target[lips] - target[lips].mean(0)
     width = float(np.clip(np.ptp(s[:, 0]) / max(np.ptp(t[:, 0]), 1e-6), 0.9, 1.1)) - 1
-    placed = move + t * [width, width * 0.5, 0]
+    placed = move + t * width
     out = offset.copy()
     rest = offset[lips] - placed
     rest[:, 1] *= 0.4  # how far the lips are open is expression, above all

@@ -1,0 +1,115 @@
+"""Optical flow under a face mesh: how the skin moved from one frame to the next.
+
+Landmarks know where a face is, but tremble by a fraction of a pixel; flow knows how far the skin
+moved, far more finely, but drifts. ``FlowMeter`` measures the flow while frames pass by, and
+``carry`` joins both after smoothing: fast motion from the flow, slow position from the landmarks.
+Texture that rides on the result does not swim.
+"""
+
+import cv2
+import numpy as np
+
+from vidswap.faces.facemesh import SURFACE, FaceMesh
+from vidswap.faces.steady import LEFT_EYE, RIGHT_EYE
+from vidswap.ops.smooth import whittaker
+from vidswap.types import F32, F64, U8, U16, Box
+
+SIDE = 220
+"""Pixels to which a face is reduced before its flow is taken."""
+DOUBT = (0.02, 0.05)
+"""Disagreement between flow and landmarks within one frame, in eye distances, at which the flow
+begins to count less and counts nothing: occlusion, blur, a cut inside a gap."""
+
+INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+
+
+class FlowMeter:
+    """Measures one track, frame after frame (DIS flow: Kroeger et al. 2016, OpenCV's)."""
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._index = -2
+        self._picture: U8 | None = None
+        self._mesh: F32 | None = None
+        self._origin = (0, 0)
+
+    def step(self, index: int, rgb: U8 | U16, box: Box, mesh: F32) -> F32:
+        """Motion of every surface vertex since the frame before.
+
+        Args:
+            index: Frame number; after a gap nothing is known.
+            rgb: (h, w, 3) pixels of ``box``.
+            box: The mesh and its surroundings.
+            mesh: (V ≥ 468, 3) landmarks in pixels of the frame.
+
+        Returns:
+            (468, 2) pixels; NaN where it is not known.
+        """
+        grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+        grey = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
+        before, place, last = self._picture, self._origin, self._mesh
+        known = index == self._index + 1
+        self._index, self._picture, self._origin = index, grey, (box.left, box.top)
+        self._mesh = mesh[:SURFACE, :2].astype(np.float32)
+        if not known or before is None or last is None:
+            return np.full((SURFACE, 2), np.nan, np.float32)
+        return self._between(before, place, last, grey)
+
+    def _between(self, before: U8, place: tuple[int, int], last: F32, after: U8) -> F32:
+        # Both pictures on the earlier one's window, moved along with the head, so that what is left
+        # to find is small.
+        assert self._mesh is not None
+        head = np.round(self._mesh.mean(0) - last.mean(0))
+        shift = np.array(place) + head - self._origin
+        onto = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]])
+        size = before.shape[1::-1]
+        after = cv2.warpAffine(after, onto, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        scale = min(1.0, SIDE / max(size))
+        pair = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for p in (before, after)]
+        if min(pair[0].shape) < 24:
+            return np.full((SURFACE, 2), np.nan, np.float32)
+        flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), 3)
+        at = ((last - place + 0.5) * scale - 0.5).astype(np.float32)
+        moved = cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return (moved[0] / scale + head).astype(np.float32)
+
+
+def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) -> F32:
+    """Let the skin of smoothed meshes move as the flow does, above ``drift`` Hz.
+
+    Lids and lips stay as they are: there the flow sees skin appear and vanish.
+
+    Args:
+        meshes: (T, 478, 3) smoothed landmarks in pixels.
+        flow: (T, 468, 2) from ``FlowMeter``.
+        seconds: (T,) time stamps.
+        drift: Hz below which the landmarks are right.
+        mesh: The face's geometry.
+
+    Returns:
+        (T, 478, 3).
+    """
+    points = meshes[:, :SURFACE, :2].astype(np.float64)
+    if len(points) < 3:
+        return meshes
+    moved = np.diff(points, axis=0, prepend=points[:1])
+    gap = np.nan_to_num(flow.astype(np.float64) - moved)
+    size = np.linalg.norm(points[:, 263] - points[:, 33], axis=-1)[:, None]
+    low, high = DOUBT
+    trust = np.clip((high - np.linalg.norm(gap, axis=-1) / size) / (high - low), 0, 1)
+    link = mesh.neighbours[:SURFACE, :SURFACE].astype(np.float64)
+    link = 0.5 * np.eye(SURFACE) + 0.5 * link / np.maximum(link.sum(1, keepdims=True), 1e-6)
+    gap = np.einsum("vu,tuc->tvc", link, gap * trust[..., None], optimize=True)
+    strayed = np.cumsum(gap, axis=0)
+    quick = strayed - whittaker(strayed, seconds, drift)
+    out = meshes.copy()
+    out[:, :SURFACE, :2] = points + _skin(link)[:, None] * quick
+    return out
+
+
+def _skin(link: F64) -> F64:
+    """(468,) 0 on the lids' and the lips' edges, half beside them, 1 elsewhere."""
+    edge = np.zeros(SURFACE)
+    edge[[*LEFT_EYE, *RIGHT_EYE, *INNER_LIPS]] = 1
+    beside = (link @ edge > 0) & (edge == 0)
+    return np.asarray(1 - edge - 0.5 * beside, np.float64)
