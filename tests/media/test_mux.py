@@ -325,3 +325,13 @@ def test_unwritable_target(make, tmp_path):
     with pytest.raises(MediaError, match="cannot be written"):
         write()
     writer.abort()
+
+
+def test_timecode_and_camera_tags(make, rewrite):
+    tags = {"timecode": "01:02:03:04", "location": "+48.1000+011.5000/", "title": "A title"}
+    source = make(".mov", metadata=tags)
+    _, output, _ = rewrite(source, ".mov", start=10)
+    with av.open(str(output)) as container:
+        assert container.streams.video[0].metadata["timecode"] == "01:02:03:14"
+        assert container.metadata["title"] == "A title"
+        assert container.metadata["location"] == "+48.1000+011.5000/"

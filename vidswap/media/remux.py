@@ -18,7 +18,7 @@ from vidswap.errors import MediaError
 from vidswap.media.containers import Route, routes
 from vidswap.media.probe import display_matrix, first_frame, open_input
 from vidswap.media.subtitles import ASS_HEADER, convert_text
-from vidswap.media.timeline import MOVIE_TICK, Timeline
+from vidswap.media.timeline import MOVIE_TICK, Timeline, later_timecode
 from vidswap.types import VideoInfo
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Muxer:
         self._lanes: dict[int, _Lane] = {}
         try:
             tags = self._tags(metadata or {})
-            self._out = _create(path, container, tags)
+            self._out = self._create(container, tags)
             self._out.metadata.update(tags)
             self._add_streams(chosen, video)
             self._add_chapters()
@@ -168,6 +168,20 @@ class Muxer:
             self._out.close()
         self._path.unlink(missing_ok=True)
 
+    def _create(self, container: str, tags: Mapping[str, str]) -> OutputContainer:
+        if container in ("mp4", "mov"):
+            options = {"movie_timescale": str(MOVIE_TICK.denominator), "movflags": "+faststart"}
+            odd = [tag for tag in tags if tag.lower() not in _MP4_TAGS]
+            if odd and any(s.kind == "attachment" for s in self._info.streams):
+                # The two ways of storing tags exclude each other, and the cover needs the usual one.
+                self.notes.append(f"mp4 with a cover cannot hold the tags {', '.join(odd)}")
+            elif odd:
+                options["movflags"] += "+use_metadata_tags"
+        else:
+            # Encoder delay of audio starts below zero; moving all would move the video too.
+            options = {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
+        return av.open(str(self._path), "w", format=container, container_options=options)
+
     def _add_streams(
         self, chosen: Mapping[int, Route], video: Callable[[OutputContainer], VideoStream]
     ) -> None:
@@ -178,6 +192,7 @@ class Muxer:
                 self._video = video(self._out)
                 self._video.set_display_matrix(display_matrix(first_frame(self._info)))
                 _describe(self._video, stream, keep_statistics=False)
+                self._shift_timecode()
                 stream.discard = Discard.all
                 continue
             route = chosen[stream.index]
@@ -191,6 +206,14 @@ class Muxer:
             self._lanes[stream.index] = _Lane(route, target, codecs[stream.index], cover)
             if not cover:
                 self.record.packets[stream.index] = 0, 0
+
+    def _shift_timecode(self) -> None:
+        """A time-code track names its first frame, and that may have been cut off."""
+        for key in [k for k in self._video.metadata if k.lower() == "timecode"]:
+            code = self._video.metadata[key]
+            self._video.metadata[key] = later_timecode(
+                code, self._line.start, self._info.frame_rate
+            )
 
     def _target(self, stream: Stream, route: Route, codec: str) -> Stream | None:
         """Make the output stream, or None where no packets will follow."""
@@ -294,17 +317,6 @@ class Muxer:
         return MediaError(
             f"cannot be written: {error.strerror or error}", path=self._path, stage="write"
         )
-
-
-def _create(path: Path, container: str, tags: Mapping[str, str]) -> OutputContainer:
-    if container in ("mp4", "mov"):
-        options = {"movie_timescale": str(MOVIE_TICK.denominator), "movflags": "+faststart"}
-        if any(tag.lower() not in _MP4_TAGS for tag in tags):
-            options["movflags"] += "+use_metadata_tags"
-    else:
-        # Encoder delay of audio starts below zero; moving everything would move the video too.
-        options = {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
-    return av.open(str(path), "w", format=container, container_options=options)
 
 
 def _describe(target: Stream, source: Stream, *, keep_statistics: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -19,6 +20,8 @@ MOVIE_TICK = Fraction(1, 90_000)
 class Timeline:
     """Source time minus ``shift`` is output time; all in seconds of the source's own clock."""
 
+    start: int
+    """First frame kept."""
     shift: Fraction
     begin: Fraction | None
     """Packets of other streams that start earlier are left out; None keeps all."""
@@ -56,9 +59,36 @@ def timeline(info: VideoInfo, start: int, stop: int) -> Timeline:
         with open_input(info.path) as container:
             # A whole tick of the video, so that frames stay on their grid.
             shift = round((container.start_time or 0) * MICROSECOND / base) * base
-    return Timeline(shift, begin, end)
+    return Timeline(start, shift, begin, end)
 
 
 def output_pts(info: VideoInfo, line: Timeline, start: int, stop: int) -> I64:
     """Expected pts of the frames in the output, in ticks of the source's time base."""
     return np.asarray(info.pts[start:stop] - line.ticks(info.time_base), np.int64)
+
+
+def later_timecode(code: str, frames: int, rate: Fraction) -> str:
+    """Time code of a later frame, as SMPTE ST 12-1 counts.
+
+    Args:
+        code: ``hh:mm:ss:ff``, with ``;`` before the frames where numbers are dropped.
+        frames: Frames to go on.
+        rate: Frames per second; its rounded value is the counting rate.
+
+    Returns:
+        The code in the same notation, or ``code`` itself when it is not one.
+    """
+    parts = re.fullmatch(r"(\d+):(\d+):(\d+)([:;.])(\d+)", code)
+    if parts is None or not frames:
+        return code
+    hours, minutes, seconds, count = (int(parts[i]) for i in (1, 2, 3, 5))
+    base = round(rate)
+    skipped = base // 15 if parts[4] != ":" else 0  # numbers dropped in nine minutes of ten
+    minutes += 60 * hours
+    total = (60 * minutes + seconds) * base + count - skipped * (minutes - minutes // 10) + frames
+    tens, rest = divmod(total, 600 * base - 9 * skipped)
+    total += skipped * (9 * tens + max(rest - skipped, 0) // (60 * base - skipped))
+    clock, count = divmod(total, base)
+    minutes, seconds = divmod(clock, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours % 24:02}:{minutes:02}:{seconds:02}{parts[4]}{count:02}"
