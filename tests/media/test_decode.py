@@ -1,5 +1,7 @@
 """Missing, damaged and changing frames are errors that name the frame; never a wrong picture."""
 
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +116,19 @@ def test_containers_are_closed(make):
     assert handles() == 1
     reader.close()
     assert handles() == 0
+
+
+def test_close_while_another_thread_reads(make):
+    info = probe(make(".mp4", frames=60))
+    for delay in (0.0, 0.002, 0.01, 0.03):
+        reader = open_reader(info, DecodeOptions())
+        read = []
+        thread = threading.Thread(
+            target=lambda r=reader, out=read: out.extend(f.index for f in r.frames())
+        )
+        thread.start()
+        time.sleep(delay)
+        reader.close()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert read == list(range(len(read)))

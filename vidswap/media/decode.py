@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -47,7 +48,7 @@ class Reader(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the files; iterators still open end."""
+        """Close the files; iterators still open end, and new ones are empty."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -100,7 +101,8 @@ class PyavReader:
         self.info = info
         self._threads = options.threads
         self._format = FrameFormat(info)
-        self._open: set[InputContainer] = set()
+        self._sources: set[_Source] = set()
+        self._closed = False
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Frames ``[start, stop)``, see ``Reader.frames``."""
@@ -108,10 +110,10 @@ class PyavReader:
         return self._frames(start, stop) if start < stop else iter(())
 
     def close(self) -> None:
-        """Close every container."""
-        for container in list(self._open):
-            container.close()
-        self._open.clear()
+        """Close every container, also under an iterator that another thread is in."""
+        self._closed = True
+        for source in list(self._sources):
+            source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -140,8 +142,9 @@ class PyavReader:
 
     def _attempt(self, start: int, stop: int, careful: bool) -> Iterator[Frame]:
         for back in _retreats(self.info, start):
-            with self._opened(careful) as (container, stream):
-                source = _Source(container, stream, careful)
+            if self._closed:
+                return
+            with self._opened(careful) as source:
                 if not source.land(self.info, start, back):
                     continue
                 decoded = source.frames()
@@ -172,6 +175,8 @@ class PyavReader:
             index += 1
             if index == stop:
                 return
+        if source.closed:
+            return
         what = (
             "it, or a frame it depends on, is damaged"
             if source.tainted
@@ -204,22 +209,23 @@ class PyavReader:
         )
 
     @contextmanager
-    def _opened(self, careful: bool) -> Iterator[tuple[InputContainer, VideoStream]]:
+    def _opened(self, careful: bool) -> Iterator[_Source]:
         container = open_input(self.info.path)
-        self._open.add(container)
+        stream = next(s for s in container.streams.video if s.index == self.info.stream_index)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        # Frame threads report an error some packets late; slices at once.
+        stream.thread_type = "SLICE" if careful else "AUTO"
+        stream.thread_count = self._threads
+        stream.codec_context.options = {"err_detect": "explode"}
+        source = _Source(container, stream, careful)
+        self._sources.add(source)
         try:
-            stream = next(s for s in container.streams.video if s.index == self.info.stream_index)
-            for other in container.streams:
-                if other.index != stream.index:
-                    other.discard = Discard.all
-            # Frame threads report an error some packets late; slices at once.
-            stream.thread_type = "SLICE" if careful else "AUTO"
-            stream.thread_count = self._threads
-            stream.codec_context.options = {"err_detect": "explode"}
-            yield container, stream
+            yield source
         finally:
-            self._open.discard(container)
-            container.close()
+            self._sources.discard(source)
+            source.close()
 
 
 def _hint(info: VideoInfo, index: int) -> str | None:
@@ -258,6 +264,8 @@ class _Source:
         """The last thing a demuxer or a decoder complained about."""
         self.tainted = False
         """A frame failed: those that come out from now on may be predicted from rubbish."""
+        self.closed = False
+        self._lock = Lock()
 
     def land(self, info: VideoInfo, start: int, back: int | None) -> bool:
         """Go to a keyframe at or before frame ``start``; False where the container goes too far."""
@@ -265,10 +273,12 @@ class _Source:
             return True
         target = int(info.pts[start])
         before = info.keyframes[info.keyframes <= target]
-        try:
-            self._container.seek(int(before[-1 - back]), stream=self._stream)
-        except FFmpegError:
-            return False
+        with self._lock:
+            try:
+                if not self.closed:
+                    self._container.seek(int(before[-1 - back]), stream=self._stream)
+            except FFmpegError:
+                return False
         self._packets = self._demux()
         for packet in self._packets:
             if packet.is_keyframe:
@@ -282,16 +292,23 @@ class _Source:
             yield from self._decode(packet)
         yield from self._decode(None)
 
+    def close(self) -> None:
+        """Close the container once nobody is inside it; FFmpeg crashes otherwise."""
+        with self._lock:
+            self.closed = True
+            self._container.close()
+
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         if packet is not None and packet.is_keyframe and self._first_keyframe is None:
             self._first_keyframe = packet.pts
-        try:
-            return self._stream.decode(packet)
-        except FFmpegError as error:
-            if not (self._careful and self._leads(packet)):
-                self.broken = str(error.strerror or error)
-                self.tainted = True
-            return []
+        with self._lock:
+            try:
+                return [] if self.closed else self._stream.decode(packet)
+            except FFmpegError as error:
+                if not (self._careful and self._leads(packet)):
+                    self.broken = str(error.strerror or error)
+                    self.tainted = True
+                return []
 
     def _leads(self, packet: Packet[VideoStream] | None) -> bool:
         if self._first_keyframe is None:
@@ -299,9 +316,15 @@ class _Source:
         return packet is not None and packet.pts is not None and packet.pts < self._first_keyframe
 
     def _demux(self) -> Iterator[Packet[VideoStream]]:
-        try:
-            for packet in self._container.demux(self._stream):
-                if packet.size:
-                    yield packet
-        except FFmpegError as error:
-            self.broken = str(error.strerror or error)
+        packets = self._container.demux(self._stream)
+        while True:
+            with self._lock:
+                try:
+                    packet = None if self.closed else next(packets, None)
+                except FFmpegError as error:
+                    self.broken = str(error.strerror or error)
+                    return
+            if packet is None:
+                return
+            if packet.size:
+                yield packet
