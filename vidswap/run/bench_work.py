@@ -160,8 +160,8 @@ def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]
         engine.swap([face], [plan])
     heights = [float(np.ptp(f.at.mesh[:468, 1])) for f in faces]
     cpu = watch.read(len(faces))["cpu_ms"]
-    face = float(np.mean(heights))
-    return {"engine_ms": cpu, "plan_ms": plan_ms, "face": face, "faces": len(faces)}
+    height = float(np.mean(heights))
+    return {"engine_ms": cpu, "plan_ms": plan_ms, "face": height, "faces": len(faces)}
 
 
 def _engine(options: EngineOptions, info: VideoInfo, frames: int) -> tuple[Any, Any]:
