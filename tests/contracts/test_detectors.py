@@ -6,7 +6,8 @@ import pytest
 
 from vidswap.errors import WeightsError
 from vidswap.faces import graph, scrfd
-from vidswap.faces.detect import detector_digest, everywhere, open_detector, tiles
+from vidswap.faces.detect import detector_digest, open_detector
+from vidswap.faces.tiling import everywhere, tiles
 from vidswap.recipe import DetectOptions
 from vidswap.types import Box
 

@@ -90,7 +90,7 @@ def landmarker():
 @pytest.fixture(scope="session")
 def detector():
     pytest.importorskip("mediapipe")
-    from vidswap.faces.detect import MediaPipeDetector
+    from vidswap.faces.blazeface import MediaPipeDetector
     from vidswap.recipe import DetectOptions
 
     found = MediaPipeDetector(DetectOptions())

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidswap.errors import MediaError, NoFaceError
-from vidswap.faces.detect import MediaPipeDetector
+from vidswap.faces.blazeface import MediaPipeDetector
 from vidswap.faces.photo_faces import source_faces
 from vidswap.recipe import DetectOptions
 

@@ -10,13 +10,13 @@ from vidswap.faces.landmarks import Landmarks, Region, region_of
 from vidswap.ops.geometry import bounds
 from vidswap.types import F32, F64, Box
 
-GAIN, RATE = 0.5, 0.2
+GAIN, RATE = 0.7, 0.4
 """How far a measurement moves the expected region, and its speed (alpha-beta filter)."""
 KEEP, START = 0.2, 0.5
 """Presence scores to stay on a face and to believe in a new one."""
 SHAKY = 0.06
 """Spread between passes, in eye distances, from which an answer is not believed at a start."""
-RECENTRE = 0.06
+RECENTRE = 0.03
 """Offset between the region used and the face found, in sides, from which the region is corrected."""
 
 

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 
 from vidswap.errors import MediaError, NoFaceError
-from vidswap.faces.detect import Detector, MediaPipeDetector
+from vidswap.faces.blazeface import MediaPipeDetector
+from vidswap.faces.detect import Detector
 from vidswap.faces.landmarks import (
     Landmarker,
     Landmarks,

@@ -73,7 +73,8 @@ def eye_opening(meshes: F32) -> F32:
 
 def _ratio(meshes: F32, gaps: tuple[tuple[int, int], ...], width: tuple[int, int]) -> F32:
     def length(pair: tuple[int, int]) -> F32:
-        return np.linalg.norm(meshes[..., pair[0], :] - meshes[..., pair[1], :], axis=-1)
+        gap: F32 = np.linalg.norm(meshes[..., pair[0], :] - meshes[..., pair[1], :], axis=-1)
+        return gap
 
     ratio: F32 = np.mean([length(g) for g in gaps], 0) / np.maximum(length(width), 1e-6)
     return ratio

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vidswap.errors import WeightsError
-from vidswap.faces.detect import SUPPRESS, Wanted, everywhere, tiles
 from vidswap.faces.landmarks import crop
+from vidswap.faces.tiling import SUPPRESS, Wanted, everywhere, tiles
 from vidswap.ops.geometry import keep_best
 from vidswap.paths import weights_dir
 from vidswap.recipe import DetectOptions

@@ -35,7 +35,7 @@ from vidswap.ops.smooth import (
 from vidswap.recipe import SmoothOptions
 from vidswap.types import F32, F64, VERTICES, Bool
 
-WINDOW = 2000
+WINDOW = 600
 """Frames smoothed at once."""
 CALM = 0.015
 """Residual of a frame against its neighbours, in eye distances, that is normal for any head."""
