@@ -48,6 +48,8 @@ class Scene:
 class Still:
     """One frame as tracking sees it."""
 
+    bits = 8
+
     def __init__(self, index, picture):
         self.index, self.picture = index, picture
         self.height, self.width = picture.shape[:2]

@@ -146,7 +146,7 @@ def test_a_late_find_is_traced_back(follow, photo):
     rows, _ = follow(pictures)
     assert sorted(rows.rows) == [0, 1]
     assert rows.frames(1) == list(range(18, 32))
-    short, _ = follow(pictures, memory=480 * 240 * 3)  # two frames are kept
+    short, _ = follow(pictures, memory=480 * 240 * 3)  # two frames of 4:2:0 are kept
     assert short.frames(1)[0] in (23, 24)
 
 

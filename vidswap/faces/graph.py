@@ -24,8 +24,9 @@ from vidswap.errors import WeightsError
 from vidswap.types import U8
 
 HOW_TO_GET = (
-    "MediaPipe 0.10.21 carries the face models and needs Python 3.11 or 3.12: install it there with "
-    "`pip install mediapipe==0.10.21`, or put an InsightFace pack on disk and use --detector scrfd"
+    "MediaPipe 0.10.21 carries the face models and needs Python 3.11 or 3.12: use one of these and "
+    "`pip install mediapipe==0.10.21`; an InsightFace pack (--detector scrfd) replaces the detector, "
+    "not the face mesh"
 )
 MODELS = (
     "face_landmark/face_landmark_with_attention.tflite",

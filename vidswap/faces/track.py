@@ -51,6 +51,7 @@ class Picture(Protocol):
     index: int
     width: int
     height: int
+    bits: int
 
     def rgb(self, box: Box | None = None) -> U8 | U16: ...
 
@@ -324,10 +325,11 @@ class Tracker:
 
     def _remember(self, picture: Picture, seconds: float) -> None:
         self._past.append(_Past(picture, seconds))
-        size = picture.width * picture.height * 3
+        # 4:2:0 has one and a half samples for each pixel.
+        size = picture.width * picture.height * 1.5 * picture.bits / 8
         while len(self._past) > 1 and (
             seconds - self._past[0].seconds > self._options.max_gap
-            or len(self._past) * size > 2 * self._memory
+            or len(self._past) * size > self._memory
         ):
             self._past.popleft()
 
