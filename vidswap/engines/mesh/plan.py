@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import EYES, depth_inside, features, lid_zone, smoothstep
+from vidswap.engines.mesh.regions import EYES, depth_inside, features, lid_zone, lip_zone, smoothstep
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
-from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
 from vidswap.recipe import MeshEngine
-from vidswap.types import F32, U8
+from vidswap.types import F32, U8, Bool
 
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
+
+CRISP = 1.12
+"""How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,8 +40,8 @@ class MeshPlan:
     """(468, 3) the target's own canonical shape."""
     offset: F32
     """(542, 3) canonical move of the features."""
-    lids: F32
-    """(64, 64, 2) zone of each eye's lids, image-left first."""
+    zones: F32
+    """(64, 64, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
     """(2,) how far the source's eyes are open, against their width."""
     iris: F32
@@ -63,7 +66,11 @@ def plan_track(
     skin = skin_mask(target, seen)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
     lit = relight(identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light)
-    texture, grain = match_detail(lit, identity.valid, np.asarray(static["detail"], np.float32), mesh, options.detail)
+    own = np.asarray(static["shape"], np.float32)
+    offset = shape_offset(identity.shape, own, mesh, options.shape)
+    detail = np.asarray(static["detail"], np.float32)
+    drawn = mesh.extend(own) + offset
+    texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
     wide = cv2.resize(cover, (64, 64), interpolation=cv2.INTER_AREA) * smoothstep(0.005, 0.11, depth_inside(64))
@@ -77,9 +84,9 @@ def plan_track(
         wide=wide.astype(np.float32),
         light_mean=np.asarray(static["light_mean"], np.float32),
         light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
-        shape=np.asarray(static["shape"], np.float32),
-        offset=shape_offset(identity.shape, np.asarray(static["shape"], np.float32), mesh, options.shape),
-        lids=np.dstack([lid_zone(eye, 64) for eye in EYES]),
+        shape=own,
+        offset=offset,
+        zones=np.dstack([*(lid_zone(eye, 64) for eye in EYES), lip_zone(64)]),
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
         grain=grain,
@@ -93,6 +100,12 @@ def aperture(mesh: F32) -> F32:
     open_ = [np.linalg.norm(points[a] - points[b]) + np.linalg.norm(points[c] - points[d]) for a, b, c, d, _, _ in lids]
     width = [np.linalg.norm(points[e] - points[f]) for *_, e, f in lids]
     return np.asarray(open_, np.float32) / 2 / np.maximum(np.asarray(width, np.float32), 1e-6)
+
+
+def parted(mesh: F32) -> float:
+    """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
+    gap = np.mean([np.linalg.norm(mesh[a, :2] - mesh[b, :2]) for a, b in ((13, 14), (82, 87), (312, 317))])
+    return float(gap / max(np.linalg.norm(mesh[263, :2] - mesh[33, :2]), 1e-6))
 
 
 def iris_gain(source: F32, target: F32) -> F32:
@@ -112,8 +125,31 @@ def _spread(skin: F32, seen: U8) -> F32:
     return cv2.resize(np.maximum(skin, unseen), (TEXTURE, TEXTURE), interpolation=cv2.INTER_LINEAR)
 
 
+def frontal_view(shape: F32, mesh: FaceMesh, scale: float) -> tuple[float, F32, Bool]:
+    """The face from the front at the footage's size, where sharpness can be compared.
+
+    Args:
+        shape: (542, 3) canonical.
+        mesh: The mesh's constants.
+        scale: Pixels between the outer eye corners.
+
+    Returns:
+        Pixels per texel, (h, w, 2) texel coordinates, and (h, w) where there is skin.
+    """
+    points = shape[:, :2] * scale
+    points = (points - points.min(0)).astype(np.float32)
+    width, height = np.ceil(points.max(0)).astype(int) + 1
+    skin = np.flatnonzero(mesh.labels == SKIN)
+    triangle = rasterise(points, mesh.triangles, (int(height), int(width)), skin)
+    table = affine(points, mesh.triangles, mesh.uv[mesh.triangles])[np.maximum(triangle, 0)]
+    yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
+    uv = np.clip(table[..., 0] * xx[..., None] + table[..., 1] * yy[..., None] + table[..., 2], 0, 1)
+    texels = float(np.linalg.norm(mesh.uv[263] - mesh.uv[33])) * TEXTURE
+    return scale / texels, (uv * TEXTURE - 0.5).astype(np.float32), triangle >= 0
+
+
 def match_detail(
-    texture: F32, valid: F32, detail: F32, mesh: FaceMesh, strength: float
+    texture: F32, valid: F32, detail: F32, shape: F32, mesh: FaceMesh, strength: float
 ) -> tuple[F32, float]:
     """Bring a relit texture to the footage's sharpness.
 
@@ -124,21 +160,21 @@ def match_detail(
         texture: (512, 512, 3) in [0, 1].
         valid: (512, 512).
         detail: (4,) as ``AppearanceCollector`` measures it.
-        mesh: For the layout's own scale.
+        shape: (542, 3) canonical shape as it will be drawn.
+        mesh: The mesh's constants.
         strength: [0, 1].
 
     Returns:
         (512, 512, 3) texture, and the grain share [0, 1].
     """
-    texels = float(np.linalg.norm(mesh.uv[263] - mesh.uv[33])) * TEXTURE
-    ratio = float(detail[2]) / texels
-    inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(np.uint8)
+    ratio, uv, skin = frontal_view(shape, mesh, float(detail[2]))
+    inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(np.float32)
+    whole = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03)).astype(np.float32)
 
-    def measure(candidate: F32, where: U8) -> tuple[float, float, float]:
-        way = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
-        small = cv2.resize(np.clip(candidate, 0, 1), None, fx=ratio, fy=ratio, interpolation=way)
-        seen = cv2.resize(where, small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-        return high_pass(np.round(small * 255).astype(np.uint8), seen)
+    def measure(candidate: F32, where: F32) -> tuple[float, float, float]:
+        seen = cv2.remap(where, uv, None, cv2.INTER_LINEAR) > 0.5
+        drawn = cv2.remap(np.clip(candidate, 0, 1), uv, None, cv2.INTER_LINEAR)
+        return high_pass(np.round(drawn * 255).astype(np.uint8), seen & skin)
 
     best = texture
     middle = measure(best, inside)[1]
@@ -148,15 +184,15 @@ def match_detail(
     sharp = best
     have = measure(best, inside)[0]
     for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
-        if have <= 1.05 * detail[0]:
+        if have <= CRISP * detail[0]:
             break
         best = cv2.GaussianBlur(sharp, (0, 0), max(sigma / ratio, 0.3))
         have = measure(best, inside)[0]
     # Brows, lids and lips carry the likeness: they are blurred like the skin, but keep their contrast.
     mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
     best = best + mark * 0.6 * (texture - sharp)
-    whole = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03)).astype(np.uint8)
     excess = measure(best, whole)[2] / max(float(detail[3]), 1e-6)
+    excess /= CRISP
     if excess > 1.0:
         # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
         fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)

@@ -59,9 +59,17 @@ def features(size: int, grow: float = 0.02) -> F32:
 
 @lru_cache(maxsize=8)
 def lid_zone(eye: tuple[int, ...], size: int) -> F32:
-    """(S, S) soft neighbourhood of one eye: lashes, lids and their crease."""
-    zone = polygon(eye, size, 0.045).astype(np.float32) / 255
-    return cv2.GaussianBlur(zone, (0, 0), 0.014 * size)
+    """(S, S) soft neighbourhood of one eye: lashes, lids and their crease, but not the brow."""
+    zone = polygon(eye, size, 0.026).astype(np.float32) / 255
+    brows = np.max([polygon(b, size, 0.008) for b in BROWS], 0).astype(np.float32) / 255
+    return cv2.GaussianBlur(zone * (1 - brows), (0, 0), 0.011 * size)
+
+
+@lru_cache(maxsize=8)
+def lip_zone(size: int) -> F32:
+    """(S, S) soft band of the lips along the mouth opening."""
+    zone = polygon(LIPS_INNER, size, 0.008).astype(np.float32) / 255
+    return cv2.GaussianBlur(zone, (0, 0), 0.008 * size)
 
 
 @lru_cache(maxsize=8)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.light import light_change
-from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan, aperture
+from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan, aperture, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, SURFACE, FaceMesh, affine, fit_pose, rasterise
@@ -211,7 +211,8 @@ def _recolour_irises(
     if not plan.iris.any() or len(face.at.mesh) <= SURFACE:
         return
     eyes = np.flatnonzero(mesh.labels == EYE)
-    for (centre, *rim), part in zip(IRISES, np.split(eyes, 2), strict=True):
+    awake = smoothstep(0.12, 0.2, aperture(face.at.mesh))  # nothing to colour on a shut lid
+    for (centre, *rim), part, opened in zip(IRISES, np.split(eyes, 2), awake, strict=True):
         middle = mesh.triangles[part].max()
         place = np.add(origin, (face.box.left, face.box.top))
         point = face.at.mesh[centre, :2] - place + (g.moved - g.source)[middle]
@@ -226,7 +227,7 @@ def _recolour_irises(
             cv2.fillConvexPoly(opening, triangle, 255, cv2.LINE_AA, 4)
         yy, xx = np.mgrid[low[1] : low[1] + view.shape[0], low[0] : low[0] + view.shape[1]]
         far = np.hypot(xx - point[0], yy - point[1]) / radius
-        share = (1 - smoothstep(0.85, 1.12, far)) * opening / np.float32(255) * np.float32(strength)
+        share = (1 - smoothstep(0.85, 1.12, far)) * opening / np.float32(255) * np.float32(strength * opened)
         bright = smoothstep(0.45, 0.8, view.max(-1))  # highlights belong to the lamp, not to the eye
         gain = plan.iris if plan.iris.mean() < 0 else plan.iris * smoothstep(0.3, 0.55, far)[..., None]
         view *= np.exp(gain * (share * (1 - bright))[..., None])
@@ -262,7 +263,9 @@ def _slow(
         field = cv2.resize(change, (side, side), interpolation=cv2.INTER_LINEAR)
     # A photo's open lid has no texture for a shut one: near closure the target's lid takes over.
     shut = 1 - smoothstep(0.3, 0.62, aperture(face.at.mesh) / np.maximum(plan.aperture, 0.05))
-    awake = np.float32(strength) * (1 - (plan.lids * shut).max(-1))
+    # And a shut mouth's line has no place along an open one: there the target's lip shows its edge.
+    apart = smoothstep(0.02, 0.1, np.array([parted(face.at.mesh)], np.float32))
+    awake = np.float32(strength) * (1 - (plan.zones * np.concatenate([shut, apart])).max(-1))
     fields = np.dstack([np.exp(field), awake])
     uv = window.cells(maps.uv) * side - 0.5
     value = cv2.remap(fields, uv, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.regions import EYES, LIPS
+from vidswap.engines.mesh.regions import EYES, LIPS, depth_inside, smoothstep
 from vidswap.faces.facemesh import SKIN, FaceMesh, fit_pose, frontalise
 from vidswap.types import F32
 
@@ -27,8 +27,10 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
         (542, 3), zero on the outer ring.
     """
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
-    even = np.full(len(target), 1 / len(target), np.float32)
-    offset = frontalise(source, fit_pose(target, source, even)) - target
+    weight = 0.5 * mesh.rigid + 0.5 / len(target)
+    offset = frontalise(source, fit_pose(target, source, weight)) - target
+    # The outline is the target's: hair, neck and background end there.
+    offset *= _inner(mesh)[:, None]
     offset = _lids(offset, target)
     offset = _lips(offset, source, target)
     held = np.zeros(len(offset), bool)
@@ -42,6 +44,13 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
     whole[-2 * rings : -rings] = 0.55 * offset[mesh.oval]
     whole[-rings:] = 0
     return (strength * whole).astype(np.float32)
+
+
+def _inner(mesh: FaceMesh) -> F32:
+    """(468,) 1 inside the face, falling to a quarter on the oval."""
+    depth = depth_inside(256)
+    x, y = np.clip(np.round(mesh.uv[: len(mesh.shape)] * 256 - 0.5), 0, 255).astype(int).T
+    return (0.25 + 0.75 * smoothstep(0.0, 0.13, depth[y, x])).astype(np.float32)
 
 
 def _lids(offset: F32, target: F32) -> F32:
