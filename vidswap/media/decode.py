@@ -19,9 +19,10 @@ from av.error import FFmpegError
 from av.stream import Discard
 from av.video.frame import VideoFrame
 
-from vidswap.errors import MediaError, RecipeError
+from vidswap.errors import MediaError
 from vidswap.media.frame import Frame, FrameFormat
 from vidswap.media.probe import open_input
+from vidswap.media.timeline import check_range
 from vidswap.recipe import DecodeOptions
 from vidswap.types import VideoInfo
 
@@ -73,20 +74,6 @@ def open_reader(info: VideoInfo, options: DecodeOptions) -> Reader:
         reader: Reader = DecordReader(info, options)
         return reader
     return PyavReader(info, options)
-
-
-def check_range(info: VideoInfo, start: int, stop: int | None) -> int:
-    """Check a frame range and fill in its end.
-
-    Raises:
-        RecipeError: The range does not lie in the clip.
-    """
-    end = info.frames if stop is None else stop
-    if not 0 <= start <= end <= info.frames:
-        raise RecipeError(
-            f"frames {start} to {end} do not lie in the clip's {info.frames}", path=info.path
-        )
-    return end
 
 
 class PyavReader:

@@ -18,9 +18,9 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from vidswap.errors import MediaError
 from vidswap.media.convert import swscale_space
-from vidswap.media.decode import check_range
 from vidswap.media.frame import Frame, FrameFormat
 from vidswap.media.probe import first_frame, open_input
+from vidswap.media.timeline import check_range
 from vidswap.recipe import DecodeOptions
 from vidswap.types import VideoInfo
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from vidswap.errors import RecipeError
 from vidswap.media.probe import open_input
 from vidswap.types import I64, VideoInfo
 
@@ -36,6 +37,20 @@ class Timeline:
         """Whether a packet that starts at this time is kept."""
         after = self.begin is None or time >= self.begin
         return after and (self.end is None or time < self.end)
+
+
+def check_range(info: VideoInfo, start: int, stop: int | None) -> int:
+    """Check a frame range and fill in its end.
+
+    Raises:
+        RecipeError: The range does not lie in the clip.
+    """
+    end = info.frames if stop is None else stop
+    if not 0 <= start <= end <= info.frames:
+        raise RecipeError(
+            f"frames {start} to {end} do not lie in the clip's {info.frames}", path=info.path
+        )
+    return end
 
 
 def timeline(info: VideoInfo, start: int, stop: int) -> Timeline:
