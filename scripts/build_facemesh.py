@@ -18,7 +18,7 @@ import skimage.data
 from PIL import Image
 from scipy.optimize import linear_sum_assignment
 
-from vidswap.faces.photo_faces import source_faces
+from vidswap.faces.photo_faces import source_face
 
 OUT = Path(__file__).resolve().parents[1] / "vidswap" / "faces" / "facemesh.npz"
 SURFACE = 468
@@ -32,13 +32,17 @@ def triangles():
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and node.targets[0].id == "FACEMESH_TESSELATION":
             edges = ast.literal_eval(node.value.args[0])
-    corners = [sorted({v for edge in edges[i : i + 3] for v in edge}) for i in range(0, len(edges), 3)]
+    corners = [
+        sorted({v for edge in edges[i : i + 3] for v in edge}) for i in range(0, len(edges), 3)
+    ]
     return np.array(corners)
 
 
 def loops(tri):
     """Boundary loops, longest first: the oval, the inner lips, both eyes."""
-    count = Counter(tuple(sorted(e)) for t in tri for e in ((t[0], t[1]), (t[1], t[2]), (t[2], t[0])))
+    count = Counter(
+        tuple(sorted(e)) for t in tri for e in ((t[0], t[1]), (t[1], t[2]), (t[2], t[0]))
+    )
     near = {}
     for (a, b), n in count.items():
         if n == 1:
@@ -119,8 +123,7 @@ def extend(shape, found):
 def layout(shape):
     """(N, 2) cylindrical UV of the extended shape in [0, 1], y down."""
     angle = np.arctan2(shape[:, 0], -shape[:, 2] + 0.75)
-    uv = np.stack([angle * 0.9, shape[:, 1]], 1)
-    return uv
+    return np.stack([angle * 0.9, shape[:, 1]], 1)
 
 
 def open_mouth(shape, mouth):
@@ -129,7 +132,12 @@ def open_mouth(shape, mouth):
     centre = shape[mouth].mean(0)
     width = np.ptp(shape[mouth, 0])
     gap = np.exp(-(((shape[:, :2] - centre[:2]) / [0.45 * width, 0.28 * width]) ** 2).sum(1))
-    out[:, 1] += np.where(shape[:, 1] > centre[1], 1, -1) * 0.05 * gap * (np.abs(shape[:, 1] - centre[1]) > 1e-4)
+    out[:, 1] += (
+        np.where(shape[:, 1] > centre[1], 1, -1)
+        * 0.05
+        * gap
+        * (np.abs(shape[:, 1] - centre[1]) > 1e-4)
+    )
     return out
 
 
@@ -143,7 +151,7 @@ def main():
     """Write the file and print what was checked."""
     with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
         hopper = np.asarray(Image.open(file).convert("RGB"))
-    meshes = [source_faces(p, n).mesh for p, n in ((skimage.data.astronaut(), "a"), (hopper, "b"))]
+    meshes = [source_face(p, n).mesh for p, n in ((skimage.data.astronaut(), "a"), (hopper, "b"))]
     shape = np.mean([frontal(m) for m in meshes], 0)
     pair = mirror_pairs(shape)
     shape = (shape + shape[pair] * [-1, 1, 1]) / 2
@@ -157,7 +165,9 @@ def main():
     tri[sign < 0] = tri[sign < 0][:, ::-1]
     low, high = uv.min(0), uv.max(0)
     uv = (uv - (low + high) / 2) / (high - low) * 0.98 + 0.5
-    print("triangles", len(tri), "flipped in UV", int((area(uv, tri) <= 0).sum()), "vertices", len(uv))
+    print(
+        "triangles", len(tri), "flipped in UV", int((area(uv, tri) <= 0).sum()), "vertices", len(uv)
+    )
     np.savez_compressed(
         OUT, triangles=tri.astype(np.int16), labels=label.astype(np.uint8), mirror=pair.astype(np.int16),
         shape=shape.astype(np.float32), uv=uv.astype(np.float32), weights=weights.astype(np.float32),

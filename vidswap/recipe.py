@@ -177,7 +177,9 @@ def digest(recipe: Recipe, sections: Iterable[str]) -> str:
 
 def names() -> list[str]:
     """Names of the shipped recipes."""
-    return sorted(p.name[:-5] for p in paths.data("pipelines").iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name[:-5] for p in paths.data("pipelines").iterdir() if p.name.endswith(".toml")
+    )
 
 
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:

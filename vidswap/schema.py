@@ -76,7 +76,9 @@ def _tuple(args: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:
         return tuple(_value(args[0], v, f"{where}[{i}]") for i, v in enumerate(raw))
     if len(raw) != len(args):
         raise RecipeError(f"{where}: expected {len(args)} values, got {len(raw)}")
-    return tuple(_value(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, raw, strict=True)))
+    return tuple(
+        _value(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(args, raw, strict=True))
+    )
 
 
 def _scalar(hint: Any, raw: Any, where: str) -> Any:

@@ -15,22 +15,24 @@ from vidswap.types import TargetFace, Track, TrackFrame
 def portrait(name):
     """SourceFace of ``astronaut`` or ``hopper``."""
     pytest.importorskip("mediapipe")
-    from vidswap.faces.photo_faces import source_faces
+    from vidswap.faces.photo_faces import source_face
 
     if name == "astronaut":
         data = pytest.importorskip("skimage.data")
-        return source_faces(np.ascontiguousarray(data.astronaut()[:240, 60:380]), name)
+        return source_face(np.ascontiguousarray(data.astronaut()[:240, 60:380]), name)
     cbook = pytest.importorskip("matplotlib.cbook")
     from PIL import Image
 
     with cbook.get_sample_data("grace_hopper.jpg") as file:
-        return source_faces(np.asarray(Image.open(file).convert("RGB")), name)
+        return source_face(np.asarray(Image.open(file).convert("RGB")), name)
 
 
 def yaw_pitch_roll(mesh):
     canonical = FaceMesh.load()
     r = fit_pose(canonical.shape, mesh, canonical.rigid).rotation
-    return np.degrees([np.arctan2(r[0, 2], r[2, 2]), np.arcsin(r[1, 2]), np.arctan2(r[1, 0], r[0, 0])]).astype(np.float32)
+    return np.degrees(
+        [np.arctan2(r[0, 2], r[2, 2]), np.arcsin(r[1, 2]), np.arctan2(r[1, 0], r[0, 0])]
+    ).astype(np.float32)
 
 
 class Scene:
@@ -69,7 +71,9 @@ class Scene:
     def face(self, engine, plan, index, picture=None, **changes):
         at = self.at(index, **changes)
         box = engine.footprint(at, plan).clip(*self.size)
-        return TargetFace(self.cut(self.frames[index] if picture is None else picture, box), box, at)
+        return TargetFace(
+            self.cut(self.frames[index] if picture is None else picture, box), box, at
+        )
 
 
 @pytest.fixture(scope="session")
@@ -85,5 +89,3 @@ def astronaut():
 @pytest.fixture(scope="session")
 def hopper():
     return portrait("hopper")
-
-

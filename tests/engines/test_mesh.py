@@ -1,6 +1,7 @@
 """The mesh engine against truth: what must change, what must not, and what light must not do."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -54,11 +55,14 @@ def likeness(a, b, where):
 def test_result_shows_the_source_and_not_the_target(swapped, mesh):
     identity, plan, face, patch = swapped
     moved = face.at.mesh[:468].copy()
-    moved[:, :2] = geometry(face, plan, mesh, 1.0).moved[:468] + (face.box.left, face.box.top)
+    moved[:, :2] = geometry(face, plan, mesh, 1.0).moved[:468]
+    moved[:, :2] += (face.box.left, face.box.top)
     result = unwrap(patch.rgb, face.box, moved, mesh)
     target = unwrap(face.rgb, face.box, face.at.mesh, mesh)
     source = cv2.resize(identity.texture * 255, (128, 128), interpolation=cv2.INTER_AREA)
-    inner = (depth_inside(128) > 0.08) & (np.arange(128)[:, None] > 40) & (np.arange(128)[:, None] < 78)
+    inner = (
+        (depth_inside(128) > 0.08) & (np.arange(128)[:, None] > 40) & (np.arange(128)[:, None] < 78)
+    )
     assert likeness(result, source, inner) > likeness(result, target, inner) + 0.1
 
 
@@ -100,7 +104,9 @@ def test_no_seam(swapped, mesh):
 
     def steep(x):
         luma = cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))[ring > 0].mean()
+        return np.hypot(cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1))[
+            ring > 0
+        ].mean()
 
     assert 0.8 < steep(patch.rgb) / steep(face.rgb) < 1.2
 
@@ -119,8 +125,8 @@ def test_confidence_and_yaw_fade_without_a_step(engine, scene, swapped):
     for yaw in (52, 56, 60, 64, 68):
         patch = engine.swap([scene.face(engine, plan, 1, pose=(yaw, 0, 0))], [plan])[0]
         change.append(np.abs(patch.rgb.astype(float) - face.rgb).mean())
-    assert all(a >= b for a, b in zip(change, change[1:], strict=False))
-    assert max(a - b for a, b in zip(change, change[1:], strict=False)) < 0.45 * change[0]
+    assert all(a >= b for a, b in pairwise(change))
+    assert max(a - b for a, b in pairwise(change)) < 0.45 * change[0]
     assert engine.swap([scene.face(engine, plan, 1, pose=(75, 0, 0))], [plan]) == [None]
     assert engine.swap([scene.face(engine, plan, 1, confidence=0.0)], [plan]) == [None]
 
@@ -133,7 +139,9 @@ def test_track_without_appearance_is_left_alone(engine, scene, hopper):
 def test_fringe_is_not_skin(astronaut, mesh):
     atlas = Atlas.build(mesh, 256)
     vertices = mesh.extend(astronaut.mesh)
-    grid = atlas.spread(np.concatenate([vertices[:, :2], np.ones((len(vertices), 1))], 1).astype(np.float32))
+    grid = atlas.spread(
+        np.concatenate([vertices[:, :2], np.ones((len(vertices), 1))], 1).astype(np.float32)
+    )
     texture = cv2.remap(astronaut.rgb, grid[..., :2], None, cv2.INTER_LINEAR)
     skin = skin_mask(texture, np.where(atlas.triangle >= 0, 255, 0).astype(np.uint8))
 
@@ -163,21 +171,31 @@ def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
 def test_relight_removes_a_side_light(mesh):
     """A symmetric face lit from one side comes out lit like the flat target."""
     size = 256
-    yy, xx = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    xx = np.mgrid[0:size, 0:size][1].astype(np.float32) / size
     flat = np.full((size, size, 3), (0.7, 0.55, 0.45), np.float32)
     side = flat * np.exp(-1.2 * (xx[..., None] - 0.5))
     valid = (depth_inside(size) > 0.01).astype(np.float32)
     out = relight(cv2.resize(side, (512, 512)), cv2.resize(valid, (512, 512)), flat, valid, 1.0)
-    inner = cv2.resize(((depth_inside(size) > 0.06) & (features(size) < 0.1)).astype(np.uint8), (512, 512)) > 0
+    inner = (
+        cv2.resize(
+            ((depth_inside(size) > 0.06) & (features(size) < 0.1)).astype(np.uint8), (512, 512)
+        )
+        > 0
+    )
     assert np.abs(np.log(out[inner] / np.array([0.7, 0.55, 0.45]))).max() < 0.2
-    assert np.abs(np.log(cv2.resize(side, (512, 512))[inner] / np.array([0.7, 0.55, 0.45]))).max() > 0.3
+    assert (
+        np.abs(np.log(cv2.resize(side, (512, 512))[inner] / np.array([0.7, 0.55, 0.45]))).max()
+        > 0.3
+    )
 
 
 def test_collector_memory_is_bounded_and_rows_are_fixed(scene):
     collector = AppearanceCollector()
     mesh, picture = scene.meshes[0], scene.frames[0]
     box = collector.footprint(mesh).clip(*scene.size)
-    rows = [collector.add(i / 25, scene.cut(picture, box), box, mesh, 1.0)["light"] for i in range(60)]
+    rows = [
+        collector.add(i / 25, scene.cut(picture, box), box, mesh, 1.0)["light"] for i in range(60)
+    ]
     assert len(collector._samples) <= 24
     assert {(r.shape, r.dtype) for r in rows} == {((24, 24, 3), np.dtype(np.float16))}
     assert AppearanceCollector().finish() == {}
@@ -194,7 +212,9 @@ def test_collector_never_trusts_doubtful_frames(scene):
 def test_facemesh_is_consistent(mesh):
     assert np.bincount(mesh.labels)[SKIN] == 852
     assert (mesh.mirror[mesh.mirror] == np.arange(468)).all()
-    np.testing.assert_allclose(mesh.uv[:468][mesh.mirror] * [-1, 1] + [1, 0], mesh.uv[:468], atol=2e-3)
+    np.testing.assert_allclose(
+        mesh.uv[:468][mesh.mirror] * [-1, 1] + [1, 0], mesh.uv[:468], atol=2e-3
+    )
     normals = mesh.normals(mesh.extend(mesh.shape))
     assert normals[1, 2] < -0.9  # the nose tip faces the camera
     assert normals[454, 0] > 0.5  # the image-right side faces right

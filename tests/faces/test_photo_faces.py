@@ -6,14 +6,14 @@ import pytest
 
 from vidswap.errors import MediaError, NoFaceError
 from vidswap.faces.blazeface import MediaPipeDetector
-from vidswap.faces.photo_faces import source_faces
+from vidswap.faces.photo_faces import source_face
 from vidswap.recipe import DetectOptions
 
 
 @pytest.fixture(scope="module")
 def find(landmarker):
     detector = MediaPipeDetector(DetectOptions(min_face=16, min_score=0.4))
-    yield lambda rgb: source_faces(rgb, "photo.jpg", detector, landmarker)
+    yield lambda rgb: source_face(rgb, "photo.jpg", detector, landmarker)
     detector.close()
 
 

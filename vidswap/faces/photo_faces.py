@@ -37,7 +37,7 @@ MIN_EYES = 60.0
 """Pixels between the outer eye corners below which a source goes soft."""
 
 
-def source_faces(
+def source_face(
     rgb: U8,
     path: str,
     detector: Detector | None = None,

@@ -169,12 +169,12 @@ def _engine(options: EngineOptions, info: VideoInfo, frames: int) -> tuple[Any, 
     engine = create(options)
     if options.name == "identity":
         return engine, engine.identify([])
-    from vidswap.faces.photo_faces import source_faces
+    from vidswap.faces.photo_faces import source_face
 
     middle = frames // 2
     with open_reader(info, DecodeOptions()) as reader:
         rgb = next(iter(reader.frames(middle, middle + 1))).rgb()
-    return engine, engine.identify([source_faces(rgb.astype(np.uint8), info.path)])
+    return engine, engine.identify([source_face(rgb.astype(np.uint8), info.path)])
 
 
 def _analysis(info: VideoInfo, frames: int, folder: Path) -> Analysis:

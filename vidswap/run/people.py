@@ -10,7 +10,7 @@ from vidswap.engines import Identity, SwapEngine
 from vidswap.errors import RecipeError
 from vidswap.faces.cast import RULES, is_reference, select
 from vidswap.faces.embed import five_points, open_embedder, recogniser
-from vidswap.faces.photo_faces import source_faces
+from vidswap.faces.photo_faces import source_face
 from vidswap.media.photo import read_photo
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import check_input
@@ -55,14 +55,14 @@ def people(request: Request, engine: SwapEngine) -> tuple[Person, ...]:
     chosen = chosen or {request.faces: list(request.sources)}
     persons = []
     for who, photos in chosen.items():
-        faces = tuple(source_face(photo, request) for photo in photos)
+        faces = tuple(advised_face(photo, request) for photo in photos)
         persons.append(Person(who, tuple(photos), engine.identify(faces), faces))
     return tuple(persons)
 
 
-def source_face(photo: Path, request: Request) -> SourceFace:
+def advised_face(photo: Path, request: Request) -> SourceFace:
     """The face of one photo, with the advice that goes with it."""
-    face = source_faces(read_photo(photo), str(photo))
+    face = source_face(read_photo(photo), str(photo))
     for remark in getattr(face, "warnings", ()):
         request.watch.warn(f"{photo}: {remark}")
     return face
@@ -102,7 +102,7 @@ def cast_tracks(
 
 
 def _recognise(photo: Path, request: Request) -> F32:
-    face = source_face(photo, request)
+    face = advised_face(photo, request)
     return recogniser()(face.rgb, face.mesh)
 
 
