@@ -100,6 +100,15 @@ def test_cluster():
     assert cluster([None, unit(1), None, unit(1, 0.1)]) == [0, 1, 2, 1]
 
 
+def test_clusters_are_merged_by_their_mean_likeness():
+    def at(degrees):
+        angle = np.radians(degrees)
+        return unit(np.cos(angle), np.sin(angle))
+
+    assert cluster([at(0), at(45), at(95)]) == [0, 0, 1]  # the nearest alone would join all
+    assert cluster([at(70), at(0), at(30)]) == [0, 0, 0]  # the farthest alone would keep one out
+
+
 def test_without_an_embedder_the_error_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("VIDSWAP_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("INSIGHTFACE_HOME", str(tmp_path / "none"))
@@ -107,6 +116,7 @@ def test_without_an_embedder_the_error_says_what_to_do(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match="reference photograph needs an InsightFace") as caught:
         recogniser()
     assert "indices that vidswap inspect prints" in caught.value.hint
+    assert "vidswap weights fetch buffalo_l" in caught.value.hint
     assert str(tmp_path) in caught.value.hint
     with pytest.raises(WeightsError):
         Embedder()

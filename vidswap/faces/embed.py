@@ -7,6 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 
 from vidswap.errors import WeightsError
 from vidswap.faces.scrfd import find_model, missing, open_model
@@ -107,7 +109,7 @@ def embedder_digest() -> str:
 
 
 def cluster(vectors: list[F32 | None], same: float = SAME_PERSON) -> list[int]:
-    """Group tracks by person: average linkage on cosines, greedily.
+    """Group tracks by person: average linkage on cosines.
 
     Args:
         vectors: (512,) unit vectors; None is a person of its own.
@@ -116,22 +118,14 @@ def cluster(vectors: list[F32 | None], same: float = SAME_PERSON) -> list[int]:
     Returns:
         Group number of each, numbered by first appearance.
     """
-    groups = [[i] for i in range(len(vectors))]
-
-    def likeness(a: list[int], b: list[int]) -> float:
-        pairs = [(vectors[i], vectors[j]) for i in a for j in b]
-        return sum(-1.0 if u is None or v is None else float(u @ v) for u, v in pairs) / len(pairs)
-
-    while len(groups) > 1:
-        scored = [
-            (likeness(a, b), i, j)
-            for i, a in enumerate(groups)
-            for j, b in enumerate(groups)
-            if i < j
-        ]
-        best, i, j = max(scored)
-        if best < same:
-            break
-        groups[i] += groups.pop(j)
-    numbers = {member: k for k, g in enumerate(sorted(groups, key=min)) for member in g}
-    return [numbers[i] for i in range(len(vectors))]
+    known = [i for i, vector in enumerate(vectors) if vector is not None]
+    labels = [-1 - i for i in range(len(vectors))]
+    if len(known) > 1:
+        rows = np.stack([v for v in vectors if v is not None]).astype(np.float64)
+        # Average linkage never merges at a smaller distance than before, so cutting the tree at a
+        # height gives what merging one after another up to it would.
+        tree = linkage(pdist(rows, "cosine"), "average")
+        for i, label in zip(known, fcluster(tree, 1 - same, "distance"), strict=True):
+            labels[i] = int(label)
+    numbers = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+    return [numbers[label] for label in labels]

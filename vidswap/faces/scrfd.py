@@ -45,8 +45,8 @@ def missing(kind: str, wanted_for: str) -> WeightsError:
     """The error for a pack that is not there, with the way to get it."""
     folder = weights_dir() / "insightface"
     hint = (
-        "download a pack such as buffalo_l from InsightFace's releases (non-commercial licence) and "
-        f"unpack it into {folder}"
+        "vidswap weights fetch buffalo_l (non-commercial licence), or unpack a pack of your own "
+        f"into {folder}"
     )
     message = f"{wanted_for} needs an InsightFace {kind} model, and none is on disk"
     return WeightsError(message, stage="detect", hint=hint)
