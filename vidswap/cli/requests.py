@@ -21,7 +21,6 @@ def build_request(
     mapping: Sequence[str] = (),
     start: str | None = None,
     end: str | None = None,
-    commercial: bool = False,
     **others: Any,
 ) -> Request:
     """A request from the options of a command.
@@ -35,13 +34,11 @@ def build_request(
         mapping: ``--map``.
         start: ``--start``.
         end: ``--end``.
-        commercial: No effect yet: no engine that exists needs weights.
         **others: Options in ``KEYS``, and fields of ``Request`` under their own names.
 
     Raises:
         RecipeError: An option, or a combination of options, that cannot be carried out.
     """
-    del commercial
     pairs = parse_mapping(mapping)
     if pairs and sources:
         raise RecipeError(

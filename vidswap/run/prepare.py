@@ -16,6 +16,7 @@ from vidswap.run.job import (
     default_output,
     default_work,
 )
+from vidswap.run.licence import check_commercial
 from vidswap.run.people import Person, check_photos, check_rules, people
 from vidswap.run.report import check_folder
 from vidswap.run.request import Request
@@ -106,6 +107,7 @@ def prepare(request: Request) -> Job:
         RecipeError: Options that cannot be carried out.
         MediaError: A file that cannot be read or an output that cannot be written.
         StateError: An output that is in the way.
+        WeightsError: Weights that forbid the commercial use that was asked for.
         NoFaceError: A photo without a face.
     """
     output = output_of(request)
@@ -114,6 +116,8 @@ def prepare(request: Request) -> Job:
     check_output(output, overwrite=request.overwrite)
     if request.report is not None:
         check_folder(request.report)
+    if request.commercial:
+        check_commercial(request.recipe)
     ready = make_ready(request)
     check_streams(ready.target.info, output)
     encoder = plan_encoder(ready.target.info, request.recipe.encode, output)

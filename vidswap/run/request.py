@@ -45,4 +45,6 @@ class Request:
     overwrite: bool = False
     allow_no_face: bool = False
     report: Path | None = None
+    commercial: bool = False
+    """Refuse weights whose licence forbids commercial use."""
     watch: Watch = field(default_factory=Watch)

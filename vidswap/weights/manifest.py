@@ -241,8 +241,15 @@ def _toml(value: str | float | bool | tuple[str, ...]) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def require_commercial(manifests: Iterable[Manifest]) -> None:
+def require_commercial(
+    manifests: Iterable[Manifest],
+    hint: str = "choose an engine or weights without them, or leave out --commercial",
+) -> None:
     """Refuse weights that may not be used commercially.
+
+    Args:
+        manifests: All weights in use.
+        hint: What the user can do.
 
     Raises:
         WeightsError: Naming every such checkpoint with its licence and why.
@@ -253,5 +260,5 @@ def require_commercial(manifests: Iterable[Manifest]) -> None:
         raise WeightsError(
             f"commercial use is not permitted by {len(forbidden)} of the weights in use: {reasons}",
             stage="licence",
-            hint="choose an engine or weights without them, or leave out --commercial",
+            hint=hint,
         )
