@@ -66,8 +66,14 @@ class Puppet:
         self._size = size
         scale = max(size[0] / rgb.shape[1], size[1] / rgb.shape[0])
         way = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-        self._rgb = cv2.resize(rgb, (math.ceil(rgb.shape[1] * scale), math.ceil(rgb.shape[0] * scale)), interpolation=way)
-        self._points = ((points + 0.5 * np.array([1, 1, 0])) * scale - 0.5 * np.array([1, 1, 0])).astype(np.float32)
+        self._rgb = cv2.resize(
+            rgb,
+            (math.ceil(rgb.shape[1] * scale), math.ceil(rgb.shape[0] * scale)),
+            interpolation=way,
+        )
+        self._points = (
+            (points + 0.5 * np.array([1, 1, 0])) * scale - 0.5 * np.array([1, 1, 0])
+        ).astype(np.float32)
         self._surface = self._points[: len(self._mesh.shape)]
         self._pose = fit_pose(self._mesh.shape, self._points, self._mesh.rigid)
 
@@ -81,9 +87,13 @@ class Puppet:
         before, after = self._mesh.extend(self._surface), self._mesh.extend(surface)
         rings = len(self._mesh.oval)
         after[-rings:] = before[-rings:]
-        after[-2 * rings : -rings] = 0.5 * before[-2 * rings : -rings] + 0.5 * after[-2 * rings : -rings]
+        after[-2 * rings : -rings] = (
+            0.5 * before[-2 * rings : -rings] + 0.5 * after[-2 * rings : -rings]
+        )
         picture = self._warp(before, after)
-        iris = self._points[len(surface) :] + np.repeat([(after - before)[468], (after - before)[469]], 5, 0)
+        iris = self._points[len(surface) :] + np.repeat(
+            [(after - before)[468], (after - before)[469]], 5, 0
+        )
         return self._camera(picture, np.concatenate([surface, iris]).astype(np.float32), act)
 
     def _express(self, surface: F32, act: Act) -> F32:
@@ -100,9 +110,19 @@ class Puppet:
 
     def _turn(self, surface: F32, act: Act) -> F32:
         yaw, pitch, roll = (math.radians(a) for a in (-act.yaw, act.pitch, act.roll))
-        about_y = np.array([[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]])
-        about_x = np.array([[1, 0, 0], [0, math.cos(pitch), -math.sin(pitch)], [0, math.sin(pitch), math.cos(pitch)]])
-        about_z = np.array([[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
+        about_y = np.array(
+            [[math.cos(yaw), 0, math.sin(yaw)], [0, 1, 0], [-math.sin(yaw), 0, math.cos(yaw)]]
+        )
+        about_x = np.array(
+            [
+                [1, 0, 0],
+                [0, math.cos(pitch), -math.sin(pitch)],
+                [0, math.sin(pitch), math.cos(pitch)],
+            ]
+        )
+        about_z = np.array(
+            [[math.cos(roll), -math.sin(roll), 0], [math.sin(roll), math.cos(roll), 0], [0, 0, 1]]
+        )
         neck = surface.mean(0) + np.array([0, 0.3, 0.7]) * self._pose.scale
         result: F32 = ((surface - neck) @ (about_z @ about_x @ about_y).T + neck).astype(np.float32)
         return result
@@ -124,7 +144,9 @@ class Puppet:
         hole = inside & (mesh.labels[np.maximum(tri, 0)] == MOUTH)
         shift = (after - before)[13, :2]
         where[hole] = np.dstack([xx, yy])[hole] - shift
-        picture = cv2.remap(self._rgb, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        picture = cv2.remap(
+            self._rgb, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
         picture[hole & self._below_teeth(where, before)] = (58, 22, 24)
         softened = cv2.GaussianBlur(picture, (0, 0), 1.0)
         picture[hole] = softened[hole]
@@ -133,7 +155,9 @@ class Puppet:
     def _below_teeth(self, where: F32, before: F32) -> Bool:
         chosen = np.flatnonzero(self._mesh.labels == MOUTH)
         teeth = rasterise(before[:, :2], self._mesh.triangles, where.shape[:2], chosen) >= 0
-        inside = cv2.remap(teeth.astype(np.uint8), where, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+        inside = cv2.remap(
+            teeth.astype(np.uint8), where, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        )
         return inside == 0
 
     def _camera(self, picture: U8, mesh: F32, act: Act) -> tuple[U8, F32]:
@@ -141,10 +165,14 @@ class Puppet:
         centre = np.array([(picture.shape[1] - 1) / 2, (picture.shape[0] - 1) / 2])
         offset = np.array([(width - 1) / 2, (height - 1) / 2]) + act.shift - act.zoom * centre
         matrix = np.array([[act.zoom, 0, offset[0]], [0, act.zoom, offset[1]]])
-        frame = cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        frame = cv2.warpAffine(
+            picture,
+            matrix,
+            (width, height),
+            flags=cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REFLECT_101,
+        )
         moved = mesh.copy()
         moved[:, :2] = mesh[:, :2] * act.zoom + offset
         moved[:, 2] *= act.zoom
         return frame, moved.astype(np.float32)
-
-

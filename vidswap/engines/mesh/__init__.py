@@ -47,7 +47,9 @@ class Mesh:
     ) -> MeshPlan | None:
         """Fit the person to the track; None when the track has no usable appearance."""
         del track
-        return plan_track(static, identity, self._mesh, self.options) if "texture" in static else None
+        return (
+            plan_track(static, identity, self._mesh, self.options) if "texture" in static else None
+        )
 
     def footprint(self, at: TrackFrame, plan: MeshPlan | None) -> Box:
         """The mesh with its rings, on even pixels."""
@@ -74,5 +76,3 @@ class Mesh:
         if strength <= 0:
             return None
         return Patch(render(face, plan, self._mesh, strength), face.box)
-
-

@@ -106,16 +106,22 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     inside = both > 0.5
     contrast = 1.0
     if inside.sum() > 200:
-        ratio = np.percentile(np.abs(t_luma[inside]), 80) / max(np.percentile(np.abs(luma[inside]), 80), 1e-3)
+        ratio = np.percentile(np.abs(t_luma[inside]), 80) / max(
+            np.percentile(np.abs(luma[inside]), 80), 1e-3
+        )
         contrast = float(np.clip(ratio, 0.45, 1.1)) ** 0.4
     mark = features(SIZE, 0.004)[..., None]
     mark = cv2.GaussianBlur(mark, (0, 0), 3)[..., None]
     luma = luma * (contrast + mark * (max(contrast, 0.85) - contrast))
     red = cv2.GaussianBlur(lips(SIZE), (0, 0), 2)[..., None]
     t_chroma = t - t_luma
-    chroma = 0.45 * chroma + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red) + 0.4 * red * chroma
+    chroma = (
+        0.45 * chroma
+        + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red)
+        + 0.4 * red * chroma
+    )
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
-    inner = smoothstep(0.01, 0.07, depth_inside(SIZE))[..., None]
+    inner = smoothstep(0.005, 0.1, depth_inside(SIZE))[..., None]
     inner = np.maximum(inner, mark)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
     return result
@@ -139,7 +145,9 @@ def _limit_fine(logs: F32, size: int) -> F32:
     luma = fine.mean(-1)
     skin = (1 - features(size, 0.02)) * (depth_inside(size) > 0.02)
     power = np.minimum(luma**2, 0.04) * skin
-    local = cv2.GaussianBlur(power, (0, 0), 0.05 * size) / (cv2.GaussianBlur(skin, (0, 0), 0.05 * size) + 1e-3)
+    local = cv2.GaussianBlur(power, (0, 0), 0.05 * size) / (
+        cv2.GaussianBlur(skin, (0, 0), 0.05 * size) + 1e-3
+    )
     rms = np.sqrt(local + 1e-8)
     usual = float(np.percentile(rms[skin > 0], 35))
     calm = np.minimum(1.0, 1.25 * usual / np.maximum(rms, 1e-4))

@@ -43,7 +43,9 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     rows = np.arange(SIZE)[:, None]
     marked = features(SIZE, 0.02) > 0.5
     labels[(inside > 0) & (inside < 0.08) & (distance > 3.0)] = cv2.GC_PR_BGD
-    labels[(inside > 0) & (inside < 0.2) & (rows < SIZE * 0.45) & (distance > 1.8) & ~marked] = cv2.GC_PR_BGD
+    labels[(inside > 0) & (inside < 0.2) & (rows < SIZE * 0.45) & (distance > 1.8) & ~marked] = (
+        cv2.GC_PR_BGD
+    )
     # Skin goes on above the oval under a high hairline: only what looks different is surely not face.
     labels[(inside == 0) & (rows < SIZE * 0.55) & (distance > 2.2)] = cv2.GC_BGD
     labels[(inside == 0) & (distance > 3.5)] = cv2.GC_BGD
@@ -67,7 +69,9 @@ def _tidy(face: U8, inside: F32) -> F32:
     face[brows | lids] = 1
     round5 = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     face = cv2.morphologyEx(face, cv2.MORPH_OPEN, round5)
-    face = cv2.morphologyEx(face, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13)))
+    face = cv2.morphologyEx(
+        face, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
+    )
     face[brows | lids] = 1
     count, parts = cv2.connectedComponents(face)
     if count > 2:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import EYES, depth_inside, features, lid_zone, lip_zone, smoothstep
+from vidswap.engines.mesh.regions import (
+    EYES,
+    depth_inside,
+    features,
+    lid_zone,
+    lip_zone,
+    smoothstep,
+)
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
@@ -20,6 +27,8 @@ from vidswap.types import F32, U8, Bool
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
+GRID = 128
+"""Side of the slow alpha and of the zones."""
 CRISP = 1.12
 """How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
 
@@ -31,7 +40,7 @@ class MeshPlan:
     levels: tuple[U8, ...]
     """Textures (S, S, 4) at 512, 256 and 128: RGB and the narrow alpha."""
     wide: F32
-    """(64, 64) wide alpha of the slow colours."""
+    """(128, 128) wide alpha of the slow colours."""
     light_mean: F32
     """(24, 24, 3) what the per-frame light is compared with."""
     light_skin: F32
@@ -41,7 +50,7 @@ class MeshPlan:
     offset: F32
     """(542, 3) canonical move of the features."""
     zones: F32
-    """(64, 64, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
+    """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
     """(2,) how far the source's eyes are open, against their width."""
     iris: F32
@@ -51,7 +60,10 @@ class MeshPlan:
 
 
 def plan_track(
-    static: Mapping[str, NDArray[np.generic]], identity: Identity, mesh: FaceMesh, options: MeshEngine
+    static: Mapping[str, NDArray[np.generic]],
+    identity: Identity,
+    mesh: FaceMesh,
+    options: MeshEngine,
 ) -> MeshPlan:
     """Fit one identity to one track.
 
@@ -65,7 +77,9 @@ def plan_track(
     seen = np.asarray(static["texture_weight"], np.uint8)
     skin = skin_mask(target, seen)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
-    lit = relight(identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light)
+    lit = relight(
+        identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light
+    )
     own = np.asarray(static["shape"], np.float32)
     offset = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
@@ -73,10 +87,14 @@ def plan_track(
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
-    wide = cv2.resize(cover, (64, 64), interpolation=cv2.INTER_AREA) * smoothstep(0.005, 0.11, depth_inside(64))
+    wide = cv2.resize(cover, (GRID, GRID), interpolation=cv2.INTER_AREA) * smoothstep(
+        0.005, 0.11, depth_inside(GRID)
+    )
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
     levels = tuple(
-        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(np.uint8)
+        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(
+            np.uint8
+        )
         for size in (TEXTURE, TEXTURE // 2, TEXTURE // 4)
     )
     return MeshPlan(
@@ -86,7 +104,7 @@ def plan_track(
         light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
         shape=own,
         offset=offset,
-        zones=np.dstack([*(lid_zone(eye, 64) for eye in EYES), lip_zone(64)]),
+        zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
         grain=grain,
@@ -97,14 +115,19 @@ def aperture(mesh: F32) -> F32:
     """(2,) lid distance against eye width, of (V ≥ 468, ≥ 2) vertices in any unit, image-left first."""
     lids = ((160, 144, 158, 153, 33, 133), (387, 373, 385, 380, 263, 362))
     points = mesh[:, :2]
-    open_ = [np.linalg.norm(points[a] - points[b]) + np.linalg.norm(points[c] - points[d]) for a, b, c, d, _, _ in lids]
+    open_ = [
+        np.linalg.norm(points[a] - points[b]) + np.linalg.norm(points[c] - points[d])
+        for a, b, c, d, _, _ in lids
+    ]
     width = [np.linalg.norm(points[e] - points[f]) for *_, e, f in lids]
     return np.asarray(open_, np.float32) / 2 / np.maximum(np.asarray(width, np.float32), 1e-6)
 
 
 def parted(mesh: F32) -> float:
     """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
-    gap = np.mean([np.linalg.norm(mesh[a, :2] - mesh[b, :2]) for a, b in ((13, 14), (82, 87), (312, 317))])
+    gap = np.mean(
+        [np.linalg.norm(mesh[a, :2] - mesh[b, :2]) for a, b in ((13, 14), (82, 87), (312, 317))]
+    )
     return float(gap / max(np.linalg.norm(mesh[263, :2] - mesh[33, :2]), 1e-6))
 
 
@@ -143,7 +166,9 @@ def frontal_view(shape: F32, mesh: FaceMesh, scale: float) -> tuple[float, F32, 
     triangle = rasterise(points, mesh.triangles, (int(height), int(width)), skin)
     table = affine(points, mesh.triangles, mesh.uv[mesh.triangles])[np.maximum(triangle, 0)]
     yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
-    uv = np.clip(table[..., 0] * xx[..., None] + table[..., 1] * yy[..., None] + table[..., 2], 0, 1)
+    uv = np.clip(
+        table[..., 0] * xx[..., None] + table[..., 1] * yy[..., None] + table[..., 2], 0, 1
+    )
     texels = float(np.linalg.norm(mesh.uv[263] - mesh.uv[33])) * TEXTURE
     return scale / texels, (uv * TEXTURE - 0.5).astype(np.float32), triangle >= 0
 
@@ -168,7 +193,9 @@ def match_detail(
         (512, 512, 3) texture, and the grain share [0, 1].
     """
     ratio, uv, skin = frontal_view(shape, mesh, float(detail[2]))
-    inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(np.float32)
+    inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(
+        np.float32
+    )
     whole = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03)).astype(np.float32)
 
     def measure(candidate: F32, where: F32) -> tuple[float, float, float]:
@@ -198,5 +225,7 @@ def match_detail(
         fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)
         best = best - (1 - 1 / excess) * fine
     best = texture + strength * (best - texture)
-    missing = float(np.sqrt(max(float(detail[0]) ** 2 - have**2, 0.0)) / max(float(detail[0]), 1e-6))
+    missing = float(
+        np.sqrt(max(float(detail[0]) ** 2 - have**2, 0.0)) / max(float(detail[0]), 1e-6)
+    )
     return best.astype(np.float32), 0.8 * strength * missing

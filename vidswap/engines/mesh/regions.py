@@ -21,8 +21,50 @@ BROWS = (
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
 )
 
-LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)
-LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
+LIPS_OUTER = (
+    61,
+    185,
+    40,
+    39,
+    37,
+    0,
+    267,
+    269,
+    270,
+    409,
+    291,
+    375,
+    321,
+    405,
+    314,
+    17,
+    84,
+    181,
+    91,
+    146,
+)
+LIPS_INNER = (
+    78,
+    191,
+    80,
+    81,
+    82,
+    13,
+    312,
+    311,
+    310,
+    415,
+    308,
+    324,
+    318,
+    402,
+    317,
+    14,
+    87,
+    178,
+    88,
+    95,
+)
 LIPS_BETWEEN = (76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 307, 320, 404, 315, 16, 85, 180, 90, 77,
                 62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292, 325, 319, 403, 316, 15, 86, 179, 89, 96)  # fmt: skip
 LIPS = LIPS_OUTER + LIPS_INNER + LIPS_BETWEEN
@@ -68,8 +110,8 @@ def lid_zone(eye: tuple[int, ...], size: int) -> F32:
 @lru_cache(maxsize=8)
 def lip_zone(size: int) -> F32:
     """(S, S) soft band of the lips along the mouth opening."""
-    zone = polygon(LIPS_INNER, size, 0.008).astype(np.float32) / 255
-    return cv2.GaussianBlur(zone, (0, 0), 0.008 * size)
+    zone = polygon(LIPS_INNER, size).astype(np.float32) / 255
+    return cv2.GaussianBlur(zone, (0, 0), 0.006 * size)
 
 
 @lru_cache(maxsize=8)

@@ -61,7 +61,9 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     """
     rows, cols = -(-size[0] // step) + 1, -(-size[1] // step) + 1
     points = (g.moved + 0.5) / step - 0.5
-    order = np.argsort(-g.depth[mesh.triangles].mean(1) + 1e6 * (mesh.labels > MOUTH), kind="stable")
+    order = np.argsort(
+        -g.depth[mesh.triangles].mean(1) + 1e6 * (mesh.labels > MOUTH), kind="stable"
+    )
     order = order[np.argsort(mesh.labels[order] <= MOUTH, kind="stable")]
     tri = rasterise(points, mesh.triangles, (rows, cols), order)
     corner = mesh.triangles
@@ -176,17 +178,21 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     g = geometry(face, plan, mesh, strength)
     extent = float(np.ptp(g.moved[:, 0]))
     step = int(np.clip(round(extent / 110), 1, 8))
-    maps = coarse_maps(g, mesh, face.rgb.shape[:2], step)
+    maps = coarse_maps(g, mesh, (face.rgb.shape[0], face.rgb.shape[1]), step)
     moved = _move(face.rgb, maps, step)
     window = Window.around(maps.alpha, step)
     if window is None:
         return moved
     part = window.pixels(moved)
-    size = part.shape[:2]
+    size = (part.shape[0], part.shape[1])
     target = part.astype(np.float32) * (1 / top)
     _recolour_irises(target, face, g, plan, mesh, strength, window.origin)
-    source, narrow = _texture(plan, _resize(window.cells(maps.uv), step)[: size[0], : size[1]], extent)
-    slow = [_resize(v, step)[: size[0], : size[1]] for v in _slow(plan, maps, face, window, strength)]
+    source, narrow = _texture(
+        plan, _resize(window.cells(maps.uv), step)[: size[0], : size[1]], extent
+    )
+    slow = [
+        _resize(v, step)[: size[0], : size[1]] for v in _slow(plan, maps, face, window, strength)
+    ]
     source *= slow[0]
     free = openings_mask(g, mesh, size, window.origin, max(extent / 500, 0.6))
     alpha = narrow * slow[1] * free
@@ -216,20 +222,33 @@ def _recolour_irises(
         middle = mesh.triangles[part].max()
         place = np.add(origin, (face.box.left, face.box.top))
         point = face.at.mesh[centre, :2] - place + (g.moved - g.source)[middle]
-        radius = float(np.linalg.norm(face.at.mesh[rim, :2] - face.at.mesh[centre, :2], axis=1).mean())
+        radius = float(
+            np.linalg.norm(face.at.mesh[rim, :2] - face.at.mesh[centre, :2], axis=1).mean()
+        )
         low = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
         high = np.ceil(point + 1.3 * radius).astype(int) + 1
         view = target[low[1] : high[1], low[0] : high[0]]
         if radius < 1.0 or view.size == 0:
             continue
         opening = np.zeros(view.shape[:2], np.uint8)
-        for triangle in np.round((g.moved - origin - low)[mesh.triangles[part]] * 16).astype(np.int32):
+        for triangle in np.round((g.moved - origin - low)[mesh.triangles[part]] * 16).astype(
+            np.int32
+        ):
             cv2.fillConvexPoly(opening, triangle, 255, cv2.LINE_AA, 4)
         yy, xx = np.mgrid[low[1] : low[1] + view.shape[0], low[0] : low[0] + view.shape[1]]
         far = np.hypot(xx - point[0], yy - point[1]) / radius
-        share = (1 - smoothstep(0.85, 1.12, far)) * opening / np.float32(255) * np.float32(strength * opened)
-        bright = smoothstep(0.45, 0.8, view.max(-1))  # highlights belong to the lamp, not to the eye
-        gain = plan.iris if plan.iris.mean() < 0 else plan.iris * smoothstep(0.3, 0.55, far)[..., None]
+        share = (
+            (1 - smoothstep(0.85, 1.12, far))
+            * opening
+            / np.float32(255)
+            * np.float32(strength * opened)
+        )
+        bright = smoothstep(
+            0.45, 0.8, view.max(-1)
+        )  # highlights belong to the lamp, not to the eye
+        gain = (
+            plan.iris if plan.iris.mean() < 0 else plan.iris * smoothstep(0.3, 0.55, far)[..., None]
+        )
         view *= np.exp(gain * (share * (1 - bright))[..., None])
 
 
@@ -246,7 +265,9 @@ def _texture(plan: MeshPlan, uv: F32, extent: float) -> tuple[F32, F32]:
     """Source colours [0, 1] and the narrow alpha at each pixel."""
     texels = 0.9 * len(plan.levels[0]) / max(extent, 1)
     level = plan.levels[min(max(int(np.floor(np.log2(max(texels, 1)) + 0.3)), 0), 2)]
-    rgba = cv2.remap(level, uv * len(level) - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    rgba = cv2.remap(
+        level, uv * len(level) - 0.5, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     rgba = rgba * np.float32(1 / 255)
     return rgba[..., :3], rgba[..., 3]
 
@@ -283,7 +304,9 @@ def _blend(target: F32, source: F32, narrow: F32, wide: F32, cell: int) -> F32:
     weight = cv2.resize(narrow, small, interpolation=cv2.INTER_AREA)
     coarse = cv2.GaussianBlur(coarse, (0, 0), 2.0)
     weight = cv2.GaussianBlur(weight, (0, 0), 2.0)
-    slow = cv2.resize(coarse / (weight + 1e-3)[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
+    slow = cv2.resize(
+        coarse / (weight + 1e-3)[..., None], (width, height), interpolation=cv2.INTER_LINEAR
+    )
     difference *= narrow[..., None]
     difference += slow * (wide - narrow)[..., None]
     difference += target

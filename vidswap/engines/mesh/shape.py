@@ -94,7 +94,9 @@ def _unfold(offset: F32, target: F32, mesh: FaceMesh) -> F32:
     before = _areas(target, surface)
     out = offset.copy()
     for _ in range(40):
-        squeezed = _areas(target + out, surface) / np.where(np.abs(before) < 1e-9, 1e-9, before) < 0.35
+        squeezed = (
+            _areas(target + out, surface) / np.where(np.abs(before) < 1e-9, 1e-9, before) < 0.35
+        )
         if not squeezed.any():
             break
         near = np.zeros(len(out), bool)

@@ -41,7 +41,9 @@ class _View:
     scale: float
 
 
-def identify(sources: Sequence[SourceFace], mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> Identity:
+def identify(
+    sources: Sequence[SourceFace], mesh: FaceMesh, atlas: Atlas, coarse: Atlas
+) -> Identity:
     """Merge photographs: each texel from the view that sees it best, hidden sides from the mirror image."""
     views = [_unwrap(source, mesh, atlas, coarse) for source in sources]
     reference = max(views, key=lambda v: float(v.trust.sum()) * min(v.scale, 200.0))
@@ -57,7 +59,9 @@ def identify(sources: Sequence[SourceFace], mesh: FaceMesh, atlas: Atlas, coarse
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
-    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris, reference.scale)
+    return Identity(
+        texture.astype(np.float32), valid.astype(np.float32), shape, iris, reference.scale
+    )
 
 
 def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> _View:
@@ -69,10 +73,17 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     small, small_seen = _sample(source.rgb, vertices, facing, coarse)
     weight = np.round(255 * np.clip(small_seen / 0.35, 0, 1)).astype(np.uint8)
     skin = cv2.resize(skin_mask(np.round(small * 255).astype(np.uint8), weight), (TEXTURE, TEXTURE))
-    # The contour of the far side is a guess that gets worse with yaw, and hair or background bleeds in.
+    # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
+    # they are still more like the person than the mirrored near side.
     turned = abs(float(pose.rotation[0, 2]))
-    trust = skin * np.clip((seen - 0.28 - 0.1 * turned) / 0.5, 0, 1)
-    return _View(texture, trust.astype(np.float32), frontalise(surface, pose), facing[: len(surface), 0], pose.scale)
+    trust = skin * np.clip((seen - 0.28 + 0.25 * turned) / 0.5, 0, 1)
+    return _View(
+        texture,
+        trust.astype(np.float32),
+        frontalise(surface, pose),
+        facing[: len(surface), 0],
+        pose.scale,
+    )
 
 
 def _sample(rgb: U8, vertices: F32, facing: F32, atlas: Atlas) -> tuple[F32, F32]:
@@ -83,7 +94,12 @@ def _sample(rgb: U8, vertices: F32, facing: F32, atlas: Atlas) -> tuple[F32, F32
     where = (grid[..., :2] + 0.5) / np.float32(shrink) - 0.5
     texture = cv2.remap(small, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     height, width = small.shape[:2]
-    inside = (where[..., 0] > 0) & (where[..., 0] < width - 1) & (where[..., 1] > 0) & (where[..., 1] < height - 1)
+    inside = (
+        (where[..., 0] > 0)
+        & (where[..., 0] < width - 1)
+        & (where[..., 1] > 0)
+        & (where[..., 1] < height - 1)
+    )
     seen = grid[..., 2] * inside * (atlas.triangle >= 0)
     return texture.astype(np.float32) / 255, seen.astype(np.float32)
 
@@ -92,11 +108,15 @@ def _merge(views: Sequence[_View], reference: _View) -> tuple[F32, F32]:
     if len(views) == 1:
         return reference.texture, reference.trust
     textures = [
-        v.texture if v is reference else _match_light(v.texture, v.trust, reference.texture, reference.trust)
+        v.texture
+        if v is reference
+        else _match_light(v.texture, v.trust, reference.texture, reference.trust)
         for v in views
     ]
     # A steep power picks one view nearly everywhere, so that details of two photos never ghost.
-    power = np.stack([cv2.GaussianBlur((v.trust * min(v.scale, 150) / 150) ** 6, (0, 0), 5) for v in views])
+    power = np.stack(
+        [cv2.GaussianBlur((v.trust * min(v.scale, 150) / 150) ** 6, (0, 0), 5) for v in views]
+    )
     share = power / np.maximum(power.sum(0), 1e-9)
     texture = sum(s[..., None] * t for s, t in zip(share, textures, strict=True))
     trust = np.max([v.trust for v in views], 0)
