@@ -122,6 +122,12 @@ def test_jitter_ignores_steady_motion():
     assert 0.02 < jitter(shaken, 100) < 0.06
 
 
+def test_jitter_ignores_frames_that_were_shown_twice():
+    moving = np.repeat(np.arange(60.0), [2 if i % 6 == 0 else 1 for i in range(60)])
+    shaken = moving[:, None, None] * np.ones((1, 5, 2))
+    assert jitter(shaken, 100) == pytest.approx(0, abs=1e-12)
+
+
 def test_ranges():
     assert ranges(np.array([1, 1, 0, 0, 1], bool), 10) == [(10, 12), (14, 15)]
     assert ranges(np.zeros(0, bool)) == []

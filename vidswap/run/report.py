@@ -86,7 +86,10 @@ def ranges(mask: Bool, first: int = 0) -> list[tuple[int, int]]:
 
 
 def jitter(positions: F64, size: float) -> float | None:
-    """Shake of points: RMS of their second difference in time, as a share of the face's size.
+    """Shake of points: their second difference in time, as a share of the face's size.
+
+    RMS over the points, median over the frames: shake is in every frame, while a start, a stop or a
+    frame that a conversion of the rate repeated is real motion in a few.
 
     Args:
         positions: (T, N, 2) pixels.
@@ -98,7 +101,8 @@ def jitter(positions: F64, size: float) -> float | None:
     if len(positions) < 3:
         return None
     bend = positions[2:] - 2 * positions[1:-1] + positions[:-2]
-    return float(np.sqrt((bend**2).sum(-1).mean()) / max(size, 1.0))
+    each = np.sqrt((bend**2).sum(-1).mean(-1))
+    return float(np.median(each) / max(size, 1.0))
 
 
 def _shot(analysis: Reported, index: int, shot: Shot) -> dict[str, Any]:
