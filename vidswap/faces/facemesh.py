@@ -194,8 +194,13 @@ def rasterise(
         (H, W) triangle indices, -1 where nothing was drawn.
     """
     picture = np.full(size, -1, np.int32)
-    fixed = np.round(points * 16).astype(np.int32)[triangles]
-    for index in order.tolist():
+    corner = points[triangles]
+    edges = corner - np.roll(corner, 1, axis=1)
+    twice = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
+    # OpenCV draws long spikes for triangles that are thinner than its fixed-point grid.
+    thin = twice < 0.2 * np.linalg.norm(edges, axis=2).max(1)
+    fixed = np.round(corner * 16).astype(np.int32)
+    for index in order[~thin[order]].tolist():
         cv2.fillConvexPoly(picture, fixed[index], index, lineType=cv2.LINE_8, shift=4)
     return picture
 

@@ -132,12 +132,15 @@ class Puppet:
         mesh = self._mesh
         depth = -after[mesh.triangles, 2].mean(1)
         order = np.lexsort((depth, mesh.labels <= MOUTH))
-        tri = rasterise(after[:, :2], mesh.triangles, (height, width), order)
+        tri = rasterise(after[:, :2], mesh.triangles, (int(height), int(width)), order)
         table = affine(after[:, :2], mesh.triangles, before[:, :2][mesh.triangles])
         yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
         inside = tri >= 0
         plane = table[tri[inside]]
         place = plane[..., 0] * xx[inside, None] + plane[..., 1] * yy[inside, None] + plane[..., 2]
+        # Slivers cover pixels whose centre they miss: their planes must not run away there.
+        corner = before[:, :2][mesh.triangles]
+        place = np.clip(place, corner.min(1)[tri[inside]], corner.max(1)[tri[inside]])
         where = np.dstack([xx, yy])
         where[inside] = place
         # The mouth opens below teeth that stay with the upper jaw; what comes into view is dark.
@@ -154,7 +157,10 @@ class Puppet:
 
     def _below_teeth(self, where: F32, before: F32) -> Bool:
         chosen = np.flatnonzero(self._mesh.labels == MOUTH)
-        teeth = rasterise(before[:, :2], self._mesh.triangles, where.shape[:2], chosen) >= 0
+        teeth = (
+            rasterise(before[:, :2], self._mesh.triangles, (where.shape[0], where.shape[1]), chosen)
+            >= 0
+        )
         inside = cv2.remap(
             teeth.astype(np.uint8), where, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
         )
