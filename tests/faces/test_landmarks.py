@@ -52,6 +52,16 @@ def test_more_passes_are_steadier(scene, landmarker, truth):
     assert shake(4) < 0.75 * shake(1)
 
 
+def test_further_passes_are_left_out_where_two_agree(scene, landmarker, truth):
+    want = truth.at(160, 120, 0.8, 0.0)
+    region = region_of(np.c_[want, want[:, :1]].astype(np.float32))
+    picture = scene.draw((160, 120, 0.8, 0.0))
+    two, four = (landmarker.mesh(picture, region, n) for n in (2, 4))
+    np.testing.assert_array_equal(landmarker.mesh(picture, region, 4, 1.0).mesh, two.mesh)
+    np.testing.assert_array_equal(landmarker.mesh(picture, region, 4, 1e-6).mesh, four.mesh)
+    assert np.abs(two.mesh - four.mesh).max() > 0
+
+
 def test_a_region_without_a_face_has_none(scene, landmarker):
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 255, (200, 200, 3), dtype=np.uint8)

@@ -7,6 +7,7 @@ does not grow with the clip.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import cv2
 import numpy as np
@@ -21,6 +22,18 @@ TEXTURE = 256
 """Side of the median texture."""
 KEEP = 24
 """Most frames held for medians."""
+HOLD = 24 << 20
+"""Bytes of pictures a track may hold; larger faces are sampled at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """A frame that may be sampled at the end, with what that needs."""
+
+    picture: U8
+    vertices: F32
+    facing: F32
+    mesh: F32
 
 
 @dataclass
@@ -50,11 +63,9 @@ class AppearanceCollector:
 
     def __post_init__(self) -> None:
         """Rasterise the layouts once."""
-        self._mesh = FaceMesh.load()
-        self._coarse = Atlas.build(self._mesh, 2 * LIGHT)
-        self._fine = Atlas.build(self._mesh, TEXTURE)
+        self._mesh, self._coarse, self._fine = _layouts()
         self._last: F32 | None = None
-        self._samples: list[_Sample] = []
+        self._samples: list[_Held | _Sample] = []
         self._stride = 1
         self._count = 0
 
@@ -83,7 +94,10 @@ class AppearanceCollector:
         facing = np.clip(-self._mesh.normals(vertices)[:, 2:] / 0.35, 0, 1)
         light = self._light(picture, vertices, facing)
         if self._count % self._stride == 0 and weight > 0.5:
-            self._samples.append(self._sample(picture, vertices, facing, mesh))
+            # Half of the samples are thinned out again, so their work waits while memory allows.
+            held = _Held(picture, vertices, facing, mesh)
+            wait = picture.nbytes * KEEP <= HOLD
+            self._samples.append(held if wait else self._sample(held))
             if len(self._samples) >= KEEP:
                 self._samples = self._samples[::2]
                 self._stride *= 2
@@ -114,7 +128,8 @@ class AppearanceCollector:
         self._last = (self._last + trust * (mean - self._last)).astype(np.float32)
         return self._last
 
-    def _sample(self, picture: U8, vertices: F32, facing: F32, mesh: F32) -> _Sample:
+    def _sample(self, held: _Held) -> _Sample:
+        picture, vertices, facing, mesh = held.picture, held.vertices, held.facing, held.mesh
         grid = self._fine.spread(np.concatenate([vertices[:, :2], facing], 1))
         texture = cv2.remap(
             picture, grid[..., :2], None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -132,8 +147,14 @@ class AppearanceCollector:
         shape = frontalise(mesh[: len(self._mesh.shape)], pose)
         local = mesh.copy()
         local[:, :2] = mesh[:, :2] + vertices[0, :2] - mesh[0, :2]
-        iris = iris_contrast(picture, local) if len(local) > SURFACE else np.full(3, np.nan, np.float32)
-        return _Sample(texture, weight, shape, np.array([*detail[:2], pose.scale, detail[2]], np.float32), iris)
+        iris = (
+            iris_contrast(picture, local)
+            if len(local) > SURFACE
+            else np.full(3, np.nan, np.float32)
+        )
+        return _Sample(
+            texture, weight, shape, np.array([*detail[:2], pose.scale, detail[2]], np.float32), iris
+        )
 
     def _detail(self, picture: U8, vertices: F32) -> tuple[float, float, float]:
         skin = np.flatnonzero(self._mesh.labels == SKIN)
@@ -145,8 +166,9 @@ class AppearanceCollector:
         """Medians over the frames kept; empty when no frame was good enough."""
         if not self._samples:
             return {}
-        weight = np.stack([s.weight for s in self._samples])
-        texture = _weighted_median(np.stack([s.texture for s in self._samples]), weight)
+        samples = [self._sample(s) if isinstance(s, _Held) else s for s in self._samples]
+        weight = np.stack([s.weight for s in samples])
+        texture = _weighted_median(np.stack([s.texture for s in samples]), weight)
         seen = weight.mean(0)
         light = cv2.resize(
             texture.astype(np.float32) / 255, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA
@@ -155,9 +177,9 @@ class AppearanceCollector:
             "texture": texture,
             "texture_weight": np.round(seen).astype(np.uint8),
             "light_mean": light.astype(np.float32),
-            "shape": np.median([s.shape for s in self._samples], axis=0).astype(np.float32),
-            "iris": _nan_median([s.iris for s in self._samples]),
-            "detail": np.median([s.detail for s in self._samples], axis=0).astype(np.float32),
+            "shape": np.median([s.shape for s in samples], axis=0).astype(np.float32),
+            "iris": _nan_median([s.iris for s in samples]),
+            "detail": np.median([s.detail for s in samples], axis=0).astype(np.float32),
         }
 
 
@@ -232,7 +254,19 @@ def _disc(picture: U8, centre: F32, radius: float) -> F32:
 def _weighted_median(stack: U8, weight: U8) -> U8:
     """(N, S, S, 3) per-texel median over the frames that saw the texel best."""
     good = weight >= np.maximum(weight.max(0) * 0.6, 1)
-    masked = np.where(good[..., None], stack.astype(np.float32), np.nan)
-    empty = ~good.any(0)
-    masked[:, empty] = 0
-    return np.round(np.nanmedian(masked, axis=0)).astype(np.uint8)
+    # Left-out values sort behind all others; sorting contiguous integers is many times faster than
+    # a median that knows NaN.
+    masked = np.where(good[..., None], stack, np.uint16(256))
+    ranked = np.sort(np.ascontiguousarray(np.moveaxis(masked, 0, -1)), axis=-1)
+    count = good.sum(0)[..., None, None]
+    below = np.take_along_axis(ranked, np.maximum(count - 1, 0) // 2, -1)[..., 0]
+    above = np.take_along_axis(ranked, count // 2, -1)[..., 0]
+    median = np.where(count[..., 0] > 0, (below.astype(np.float32) + above) / 2, 0)
+    return np.round(median).astype(np.uint8)
+
+
+@cache
+def _layouts() -> tuple[FaceMesh, Atlas, Atlas]:
+    """The geometry, and its layouts for light and for textures; the same for all tracks."""
+    mesh = FaceMesh.load()
+    return mesh, Atlas.build(mesh, 2 * LIGHT), Atlas.build(mesh, TEXTURE)

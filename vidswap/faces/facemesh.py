@@ -12,6 +12,7 @@ from importlib.resources import files
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from vidswap.checks import check_shape
 from vidswap.types import F32, U8
@@ -85,14 +86,19 @@ class FaceMesh:
             values = 0.5 * values + 0.5 * (self.neighbours @ values)
         return values.astype(np.float32)
 
+    @cached_property
+    def _corners(self) -> sparse.csr_array:
+        """(542, M) ones where a vertex is a corner of a triangle that is no ring."""
+        surface = np.flatnonzero(self.labels <= MOUTH)
+        rows, columns = self.triangles[surface].ravel(), surface.repeat(3)
+        ones = np.ones(len(rows), np.float32)
+        return sparse.csr_array((ones, (rows, columns)), (len(self.uv), len(self.triangles)))
+
     def normals(self, vertices: F32) -> F32:
         """(542, 3) unit normals, z < 0 towards the camera."""
         corner = vertices[self.triangles]
         face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-        total = np.zeros_like(vertices)
-        surface = self.labels <= MOUTH
-        for k in range(3):
-            np.add.at(total, self.triangles[surface, k], face[surface])
+        total = np.asarray(self._corners @ face, vertices.dtype)
         # The rings have no thickness of their own: they face where the oval does.
         ring = np.arange(len(self.uv) - 2 * len(self.oval), len(self.uv))
         total[ring] = np.tile(total[self.oval], (2, 1))
@@ -175,8 +181,19 @@ class Atlas:
 
     def spread(self, values: F32) -> F32:
         """(542, D) vertex values → (S, S, D) texels, 0 outside."""
-        corner = values[self.corners.reshape(-1)].reshape(*self.corners.shape, -1)
-        return np.einsum("hwk,hwkd->hwd", self.barycentric, corner).astype(np.float32)
+        texels = self._weights @ values[: self._weights.shape[1]]
+        return texels.reshape(self.size, self.size, -1).astype(np.float32, copy=False)
+
+    @cached_property
+    def _weights(self) -> sparse.csr_array:
+        """(S², 542) barycentric weights as a matrix, rows of nothing outside."""
+        inside = (self.triangle >= 0).ravel()
+        ends = np.r_[0, np.cumsum(3 * inside)]
+        weights, corners = self.barycentric.reshape(-1, 3), self.corners.reshape(-1, 3)
+        return sparse.csr_array(
+            (weights[inside].ravel(), corners[inside].ravel(), ends),
+            (self.size**2, int(self.corners.max()) + 1),
+        )
 
 
 def rasterise(

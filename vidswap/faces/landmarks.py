@@ -5,6 +5,7 @@ Its answer shakes by a tenth of a pixel with where exactly the region lies; aver
 slightly moved regions takes most of that away.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import cos, sin
 from typing import NamedTuple
@@ -180,7 +181,9 @@ class Landmarker:
             CONFIG, {"points": "landmarks", "presence": "float"}, NETWORK, regions=True
         )
 
-    def mesh(self, rgb: U8, region: Region, samples: int = 1) -> Landmarks | None:
+    def mesh(
+        self, rgb: U8, region: Region, samples: int = 1, enough: float = 0.0
+    ) -> Landmarks | None:
         """Find the points of the face in a region.
 
         Args:
@@ -188,6 +191,7 @@ class Landmarker:
                 repeated where the region reaches outside.
             region: Where the face is, in pixels of ``rgb``.
             samples: 1 pass on the region itself, or up to 8 over jittered copies, averaged.
+            enough: Spread up to which two passes are not followed by the others.
 
         Returns:
             None where the region holds no face.
@@ -195,26 +199,31 @@ class Landmarker:
         picture, left, top, factor = cut(rgb, region)
         local = region.moved(-left, -top).scaled(factor)
         steps = PATTERN[: min(samples, len(PATTERN))] if samples > 1 else ((0.0,) * 4,)
+        if enough > 0 and samples > 2:
+            passes = self._passes(picture, local, steps[:2])
+            found = _average(passes, factor)
+            if found is None or found.spread > enough:
+                found = _average(passes + self._passes(picture, local, steps[2:]), factor)
+        else:
+            found = _average(self._passes(picture, local, steps), factor)
+        if found is not None:
+            found.mesh[:, :2] += (left, top)
+        return found
+
+    def _passes(
+        self, picture: U8, local: Region, steps: Sequence[tuple[float, float, float, float]]
+    ) -> list[tuple[F64 | None, float]]:
+        """Points in pixels of the picture and presence logit, for each jittered region."""
         tried = [local.jittered(step) for step in steps]
         height, width = picture.shape[:2]
         relative = [
             (r.x / width, r.y / height, r.size / width, r.size / height, r.angle) for r in tried
         ]
         answers = self._graph.run([picture], [relative])
-        logit = float(np.mean([a.get("presence", -np.inf) for a in answers]))
-        if not logit > FAINTEST:
-            return None
-        meshes = np.stack([_place(a["points"], r) for a, r in zip(answers, tried, strict=True)])
-        mean = meshes.mean(0)
-        spread = float(np.sqrt(((meshes - mean)[..., :2] ** 2).sum(-1).mean()))
-        mean[:, :2] = (mean[:, :2] + 0.5) / factor - 0.5 + (left, top)
-        mean[:, 2] /= factor
-        eyes = max(eye_distance(mean), 1e-6)
-        return Landmarks(
-            mean.astype(np.float32),
-            float(1 / (1 + np.exp((5 - logit) / 2))),
-            spread / factor / eyes,
-        )
+        return [
+            (_place(a["points"], r) if "points" in a else None, a.get("presence", -np.inf))
+            for a, r in zip(answers, tried, strict=True)
+        ]
 
     def close(self) -> None:
         """Stop the network's threads."""
@@ -260,6 +269,21 @@ def crop(rgb: U8, left: int, top: int, right: int, bottom: int) -> U8:
         return inside
     padded: U8 = cv2.copyMakeBorder(inside, *pads, cv2.BORDER_REPLICATE)
     return padded[: bottom - top, : right - left]
+
+
+def _average(passes: Sequence[tuple[F64 | None, float]], factor: float) -> Landmarks | None:
+    """What several passes say together, in pixels before the reduction by ``factor``."""
+    logit = float(np.mean([presence for _, presence in passes]))
+    meshes = [points for points, _ in passes if points is not None]
+    if not logit > FAINTEST or len(meshes) < len(passes):
+        return None
+    mean = np.mean(meshes, axis=0)
+    spread = float(np.sqrt(((np.stack(meshes) - mean)[..., :2] ** 2).sum(-1).mean()))
+    mean[:, :2] = (mean[:, :2] + 0.5) / factor - 0.5
+    mean[:, 2] /= factor
+    eyes = max(eye_distance(mean), 1e-6)
+    score = float(1 / (1 + np.exp((5 - logit) / 2)))
+    return Landmarks(mean.astype(np.float32), score, spread / factor / eyes)
 
 
 def _place(points: F64, region: Region) -> F64:

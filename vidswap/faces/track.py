@@ -41,6 +41,8 @@ SAME = 0.4
 """Overlap from which two boxes are one face."""
 FINE_EVERY = 3
 """Full searches among the periodic ones."""
+AGREED = 0.011
+"""Spread between two passes, in eye distances, up to which further ones would hardly steady them."""
 REACQUIRE = 1.2
 """Distance, in sides of its region, within which a lost face is taken up again."""
 
@@ -199,7 +201,7 @@ class Tracker:
         if min(box.width, box.height) < 8:
             return None
         part = eight_bit(picture.rgb(box))
-        found = self._landmarker.mesh(part, region.moved(-box.left, -box.top), samples)
+        found = self._landmarker.mesh(part, region.moved(-box.left, -box.top), samples, AGREED)
         if found is None:
             return None
         shift = np.array([box.left, box.top, 0], np.float32)
