@@ -80,7 +80,9 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     label = mesh.labels[index]
     skin = inside & ((label == SKIN) | (label == EYE) | (label == MOUTH))
     alpha = skin * smoothstep(0.12, 0.42, value[..., 4])
-    alpha = alpha * ~_folds(value[..., :2], skin)
+    whole = (alpha * ~_folds(value[..., :2], skin)).astype(np.float32)
+    # Never more than before, but without the stairs of whole cells.
+    alpha = np.minimum(alpha, cv2.GaussianBlur(whole, (0, 0), 1.3))
     value[~inside] = 0
     # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
     shift = cv2.GaussianBlur(value[..., 2:4], (0, 0), 1.5)

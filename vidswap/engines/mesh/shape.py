@@ -71,7 +71,7 @@ def _lips(offset: F32, source: F32, target: F32) -> F32:
     move = offset[lips].mean(0)
     s, t = source[lips] - source[lips].mean(0), target[lips] - target[lips].mean(0)
     width = float(np.clip(np.ptp(s[:, 0]) / max(np.ptp(t[:, 0]), 1e-6), 0.9, 1.1)) - 1
-    placed = move + t * width
+    placed = move + t * [width, max(width, 0.0), 0.0]
     out = offset.copy()
     rest = offset[lips] - placed
     rest[:, 1] *= 0.4  # how far the lips are open is expression, above all

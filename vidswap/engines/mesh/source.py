@@ -51,7 +51,7 @@ def identify(
     flipped, flipped_trust = texture[:, ::-1], trust[:, ::-1]
     mirrored = _match_light(flipped, flipped_trust, texture, trust)
     # The far side of a turned head is imprecise long before it is invisible.
-    own = np.clip(np.maximum((trust - 0.15) / 0.3, 0.5 + (trust - flipped_trust) / 0.2), 0, 1)
+    own = np.clip(np.maximum((trust - 0.05) / 0.25, 0.5 + (trust - flipped_trust) / 0.2), 0, 1)
     own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
