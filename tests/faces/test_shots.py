@@ -103,3 +103,15 @@ def test_the_end_of_the_clip_may_be_a_cut():
 def test_one_frame_and_none():
     assert starts([grey(A)]) == [0]
     assert starts([]) == []
+
+
+def test_reverse_shot_with_the_same_histogram_is_a_cut():
+    rng = np.random.default_rng(3)
+    scene = cv2.GaussianBlur(rng.integers(0, 255, (90, 160), np.uint8), (0, 0), 6)
+    scene = cv2.normalize(scene, None, 20, 235, cv2.NORM_MINMAX)
+    scene[20:70, 15:60] = 200
+    frames = [np.roll(scene, i // 3, 1) for i in range(20)]
+    frames += [np.roll(np.ascontiguousarray(scene[:, ::-1]), i // 3, 1) for i in range(20)]
+    splitter = ShotSplitter(ShotOptions())
+    verdicts = [v for frame in frames for v in splitter.add(frame)] + splitter.flush()
+    assert [i for i, starts in enumerate(verdicts) if starts] == [0, 20]

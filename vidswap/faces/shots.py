@@ -1,6 +1,7 @@
 """Cut detection without a model, frame by frame.
 
-A frame may start a shot when its local histograms are far from those of the frame before. It does
+A frame may start a shot when its local histograms are far from those of the frame before, or when
+the two pictures do not correlate in place. It does
 start one when, in addition, no common motion explains the change (pans and fast movement keep their
 texture) and the old picture does not come back within a few frames (flashes, torn frames).
 Fades through black count as a cut where the new picture appears.
@@ -32,6 +33,8 @@ CALM = 5.0
 COLUMNS, ROWS = 6, 4
 MATCH = 0.75
 """Correlation from which a block counts as found again."""
+IN_PLACE = 0.8
+"""Correlation of two whole pictures from which like histograms are believed."""
 COMMON = 0.35
 """Share of the blocks that must move together for a change to be motion."""
 
@@ -134,7 +137,10 @@ class ShotSplitter:
     def _same(self, a: _Look, b: _Look) -> bool:
         if float(cv2.norm(a.luma, b.luma, cv2.NORM_L1)) < CALM * a.luma.size:
             return True
-        return distance(a.cells, b.cells) <= self._options.threshold or moved(a.luma, b.luma)
+        near = distance(a.cells, b.cells) <= self._options.threshold
+        # Shot and reverse shot share their histograms; their pictures do not correlate.
+        in_place = float(cv2.matchTemplate(a.luma, b.luma, cv2.TM_CCOEFF_NORMED)[0, 0]) >= IN_PLACE
+        return (near and in_place) or moved(a.luma, b.luma)
 
 
 def histograms(luma: U8) -> F32:
