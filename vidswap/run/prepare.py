@@ -24,6 +24,10 @@ from vidswap.run.trim import frame_range
 from vidswap.types import VideoInfo
 
 
+WITHOUT_NETWORK = ("mesh", "identity")
+"""Engines that run on the CPU alone: importing torch for them would cost seconds and 180 MB."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
     """A clip and the part of it that is worked on."""
@@ -140,7 +144,7 @@ def device_of(recipe: Recipe) -> str:
         RecipeError: It names one that this machine lacks.
     """
     wanted = recipe.run.device
-    if wanted == "cpu" or recipe.engine.name == "identity":
+    if wanted == "cpu" or (wanted == "auto" and recipe.engine.name in WITHOUT_NETWORK):
         return "cpu"
     import torch
 
