@@ -23,7 +23,6 @@ from vidswap.run.request import Request
 from vidswap.run.trim import frame_range
 from vidswap.types import VideoInfo
 
-
 WITHOUT_NETWORK = ("mesh", "identity")
 """Engines that run on the CPU alone: importing torch for them would cost seconds and 180 MB."""
 
