@@ -10,17 +10,39 @@ import cv2
 import numpy as np
 
 from vidswap.faces.facemesh import SURFACE, FaceMesh
+from vidswap.faces.landmarks import crop
 from vidswap.faces.steady import LEFT_EYE, RIGHT_EYE
 from vidswap.ops.smooth import whittaker
 from vidswap.types import F32, F64, U8, U16, Box
 
 SIDE = 220
-"""Pixels to which a face is reduced before its flow is taken."""
+"""Pixels to about which a face is reduced before its flow is taken."""
 DOUBT = (0.02, 0.05)
 """Disagreement between flow and landmarks within one frame, in eye distances, at which the flow
 begins to count less and counts nothing: occlusion, blur, a cut inside a gap."""
 
-INNER_LIPS = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415)
+INNER_LIPS = (
+    78,
+    95,
+    88,
+    178,
+    87,
+    14,
+    317,
+    402,
+    318,
+    324,
+    308,
+    191,
+    80,
+    81,
+    82,
+    13,
+    312,
+    311,
+    310,
+    415,
+)
 
 
 class FlowMeter:
@@ -56,22 +78,36 @@ class FlowMeter:
         return self._between(before, place, last, grey)
 
     def _between(self, before: U8, place: tuple[int, int], last: F32, after: U8) -> F32:
-        # Both pictures on the earlier one's window, moved along with the head, so that what is left
-        # to find is small.
+        # Both pictures on the earlier one's window, moved along with the head to the pixel, so that
+        # what is left to find is small: the flow's error grows with it.
         assert self._mesh is not None
         head = np.round(self._mesh.mean(0) - last.mean(0))
-        shift = np.array(place) + head - self._origin
-        onto = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]])
-        size = before.shape[1::-1]
-        after = cv2.warpAffine(after, onto, size, flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        scale = min(1.0, SIDE / max(size))
-        pair = [cv2.resize(p, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for p in (before, after)]
+        dx, dy = np.round(np.array(place) + head - self._origin).astype(int).tolist()
+        height, width = before.shape
+        after = crop(after, dx, dy, dx + width, dy + height)
+        scale = min(1.0, SIDE / max(height, width))
+        pair = [reduced(p, scale) for p in (before, after)]
         if min(pair[0].shape) < 24:
             return np.full((SURFACE, 2), np.nan, np.float32)
         flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), 3)
         at = ((last - place + 0.5) * scale - 0.5).astype(np.float32)
-        moved = cv2.remap(flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        moved = cv2.remap(
+            flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         return (moved[0] / scale + head).astype(np.float32)
+
+
+def reduced(grey: U8, scale: float) -> U8:
+    """A grey picture at a smaller scale: averaged by a whole number, then interpolated."""
+    height, width = grey.shape
+    size = (round(width * scale), round(height * scale))
+    # OpenCV averages by whole numbers many times faster than by others.
+    whole = max(int(1 / scale + 0.2), 1)
+    if whole > 1:
+        near = (width // whole, height // whole)
+        grey = grey[: near[1] * whole, : near[0] * whole]
+        grey = np.asarray(cv2.resize(grey, near, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) -> F32:
