@@ -1,8 +1,11 @@
 """The benchmark's parts, and that memory does not grow with the clip."""
 
+import time
+
 import pytest
 
 from vidswap.run import bench
+from vidswap.run.bench_stages import STAGES, StageClock
 from vidswap.testing import Clip, write_clip
 
 CASE = {"frames": 10, "cpu_ms": 10.0, "frames_per_second": 5.0, "rss_mb": 300.0, "written_mb": 1.0}
@@ -18,7 +21,7 @@ def result():
         "rounds": 1,
         "cases": cases,
         "ratios": {"b/a": 1.0, "c/a": 2.0, "d/b": 5.0},
-        "analyse": {"cpu_ms": 20.0, "decode_ms": 5.0},
+        "analyse": {"cpu_ms": 20.0, "decode_ms": 5.0, "stages": dict.fromkeys(STAGES, 1.5)},
         "engine": [{"engine_ms": 19.0, "plan_ms": 5.0, "face": 303.0}],
     }
 
@@ -27,6 +30,22 @@ def test_the_table_has_every_case_and_target():
     text = bench.table(result())
     for words in (*bench.CASES.values(), "b/a 1.00 (target ≤ 1.15)", "d/b 5.00", "303 px"):
         assert words in text
+    assert all(f"{stage} 1.5" in text for stage in STAGES)
+
+
+def test_inner_stages_do_not_count_outside():
+    clock = StageClock()
+
+    def work(seconds):
+        start = time.process_time()
+        while time.process_time() - start < seconds:
+            pass
+
+    with clock.stage("landmarks"):
+        work(0.02)
+        clock.timed(work, "rgb")(0.06)
+    assert clock.seconds["landmarks"] == pytest.approx(0.02, abs=0.015)
+    assert clock.seconds["rgb"] == pytest.approx(0.06, abs=0.015)
 
 
 @pytest.mark.slow
@@ -46,3 +65,4 @@ def test_all_cases_run_and_the_pipeline_keeps_its_promises():
     assert found["ratios"]["b/a"] < 1.3  # 1.15, and a busy machine
     assert found["ratios"]["d/b"] > 3
     assert found["cases"]["b"]["rss_mb"] < 600
+    assert found["analyse"]["stages"]["landmarks"] > 1

@@ -88,7 +88,7 @@ class AppearanceCollector:
             weight: Confidence [0, 1]; doubtful frames stay out of the medians.
         """
         del seconds
-        picture = rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
+        picture = rgb.view(np.uint8) if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
         vertices = self._mesh.extend(mesh)
         vertices[:, :2] -= (box.left, box.top)
         facing = np.clip(-self._mesh.normals(vertices)[:, 2:] / 0.35, 0, 1)
@@ -158,7 +158,8 @@ class AppearanceCollector:
 
     def _detail(self, picture: U8, vertices: F32) -> tuple[float, float, float]:
         skin = np.flatnonzero(self._mesh.labels == SKIN)
-        cover = rasterise(vertices[:, :2], self._mesh.triangles, picture.shape[:2], skin)
+        size = (picture.shape[0], picture.shape[1])
+        cover = rasterise(vertices[:, :2], self._mesh.triangles, size, skin)
         inner = cv2.erode((cover >= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         return high_pass(picture, inner)
 

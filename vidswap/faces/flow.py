@@ -49,7 +49,8 @@ class FlowMeter:
     """Measures one track, frame after frame (DIS flow: Kroeger et al. 2016, OpenCV's)."""
 
     def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        preset = cv2.DISOPTICAL_FLOW_PRESET_FAST
+        self._dis = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
         self._index = -2
         self._picture: U8 | None = None
         self._mesh: F32 | None = None

@@ -49,6 +49,7 @@ def measure(clip: Path | None, *, frames: int, rounds: int, watch: Watch) -> dic
             check_input(clip)
         source = clip or write_bench_clip(folder / "clip.mp4", frames, FACES[0])
         analysis = _work(folder, "analyse", source, frames)
+        staged = _work(folder, "stages", source, frames)
         runs: dict[str, list[dict[str, Any]]] = {case: [] for case in CASES}
         for done in range(rounds):
             for place, case in enumerate(CASES):
@@ -67,7 +68,7 @@ def measure(clip: Path | None, *, frames: int, rounds: int, watch: Watch) -> dic
             "c/a": _ratio(cases, "c", "a"),
             "d/b": _ratio(cases, "d", "b"),
         },
-        "analyse": analysis,
+        "analyse": {**analysis, "stages": {k: v for k, v in staged.items() if k != "rss_mb"}},
         "engine": engine,
     }
 
@@ -94,6 +95,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"analyse: {row['cpu_ms']:.1f} ms CPU per frame, of which decoding {row['decode_ms']:.1f}; "
         f"verify: {result['cases']['b']['verify_ms']:.1f}"
     )
+    lines.append(", ".join(f"{name} {spent:.1f}" for name, spent in row["stages"].items()))
     lines += [
         f"mesh engine: {row['engine_ms']:.1f} ms CPU per face of {row['face']:.0f} px, "
         f"{row['plan_ms']:.0f} ms once per track"

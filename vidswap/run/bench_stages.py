@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.flow import FlowMeter
@@ -101,17 +100,18 @@ def stages(
             yield _Batches(reader, clock)
 
     with ExitStack() as stack:
-        stack.enter_context(patch.object(pass_one, "open_reader", batched))
+        _put(stack, pass_one, "open_reader", batched)
         for owner, method, stage in _POINTS:
-            timed = clock.timed(getattr(owner, method), stage)
-            stack.enter_context(patch.object(owner, method, _method(timed)))
+            _put(stack, owner, method, clock.timed(getattr(owner, method), stage))
         with clock.stage("other"):
             pass_one.analyse(info, recipe, folder, needs, (0, frames))
     return {name: 1000 * spent / frames for name, spent in clock.seconds.items()}
 
 
-def _method(timed: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda *args, **more: timed(*args, **more)
+def _put(stack: ExitStack, owner: Any, name: str, new: object) -> None:
+    """Replace an attribute until the stack unwinds."""
+    stack.callback(setattr, owner, name, getattr(owner, name))
+    setattr(owner, name, new)
 
 
 class _Batches:

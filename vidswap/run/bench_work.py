@@ -138,6 +138,13 @@ def analysed(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
     return {**watch.read(frames), "decode_ms": decode, "tracks": len(found.tracks)}
 
 
+def analysed_by_stage(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
+    """Pass one again, stage by stage."""
+    from vidswap.run.bench_stages import stages
+
+    return stages(info, RECIPE, create(MeshEngine()).needs, frames, folder / "stages")
+
+
 def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
     """CPU of the mesh engine for each face, frames decoded beforehand."""
     from vidswap.run.analyse import analyse
@@ -205,6 +212,7 @@ def main(arguments: list[str]) -> None:
         "c": partial(pipeline, options=MeshEngine()),
         "d": extracted,
         "analyse": analysed,
+        "stages": analysed_by_stage,
         "engine": engine_alone,
     }
     info = probe(clip)
