@@ -66,7 +66,7 @@ class TrackOptions:
     min_length: float = 0.2
     """Seconds; shorter tracks are noise and are dropped (never below two frames of evidence)."""
     samples: int = 4
-    """Landmark passes per frame over jittered crops, averaged; 1 is fastest, 4 is steadiest."""
+    """Landmark passes per frame over jittered crops, averaged, at most; two do where they agree."""
 
 
 @dataclass(frozen=True, slots=True)
