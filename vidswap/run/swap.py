@@ -11,7 +11,7 @@ from vidswap import __version__, schema
 from vidswap.engines import Plan, create
 from vidswap.errors import VidswapError
 from vidswap.media.decode import open_reader
-from vidswap.media.mux import Writer
+from vidswap.media.mux import Record, Writer
 from vidswap.media.verify import verify
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import producing_output
@@ -109,6 +109,27 @@ def write_output(
     Raises:
         MediaError: Decoding, encoding, the disk or verification fails.
     """
+    target = job.ready.target
+    total = target.stop - target.start
+    # The encoder's frames are gone when verifying needs memory of its own.
+    rendered, record = _encoded(request, job, analysis, plans, recorder, part)
+    request.watch.progress("verify", 0, total)
+    began = perf_counter()
+    suffix = job.output.suffix.lower()
+    verify(part, target.info, target.start, target.stop, suffix, record)
+    request.watch.progress("verify", total, total)
+    rendered.seconds["verify"] = perf_counter() - began
+    return rendered
+
+
+def _encoded(
+    request: Request,
+    job: Job,
+    analysis: Analysis,
+    plans: Mapping[int, Plan],
+    recorder: Recorder | None,
+    part: Path,
+) -> tuple[Rendered, Record]:
     target, options = job.ready.target, request.recipe.run
     total, done = target.stop - target.start, [0]
 
@@ -130,13 +151,7 @@ def write_output(
         rendered = render(frames, batches, writer, options.queue, advance)
     for remark in writer.notes:
         request.watch.note(remark)
-    request.watch.progress("verify", 0, total)
-    began = perf_counter()
-    suffix = job.output.suffix.lower()
-    verify(part, target.info, target.start, target.stop, suffix, writer.record)
-    request.watch.progress("verify", total, total)
-    rendered.seconds["verify"] = perf_counter() - began
-    return rendered
+    return rendered, writer.record
 
 
 def _facts(
