@@ -142,7 +142,7 @@ class RunOptions:
     device: str = "auto"
     batch: int = 4
     """Faces per engine call."""
-    queue: int = 6
+    queue: int = 4
     """Frames in flight between two stages."""
 
 
