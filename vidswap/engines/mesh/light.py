@@ -70,7 +70,7 @@ def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, stre
         source_valid: (S, S).
         target: (256, 256, 3) median texture in [0, 1].
         target_valid: (256, 256).
-        strength: [0, 1]; 0 matches overall exposure and colour only.
+        strength: [0, 1]; 0 matches exposure, colour and the outline only.
 
     Returns:
         (S, S, 3) in [0, 1].
@@ -85,7 +85,9 @@ def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, stre
     wanted += _outline(t.base + t.middle - wanted, both)
     mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
     plain = s.base + s.middle + mean
-    slow = plain + strength * (wanted - plain)
+    # The outline is matched whatever the strength: what is kept of the photo's light stays inside.
+    free = smoothstep(0.03, 0.14, depth_inside(SIZE))[..., None]
+    slow = plain + (1 - (1 - strength) * free) * (wanted - plain)
     gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
     logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
     result: F32 = np.clip(np.exp(_limit_fine(logs.astype(np.float32), size)) - LIFT, 0, 1)
