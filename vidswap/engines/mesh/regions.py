@@ -4,9 +4,8 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from vidswap.faces.facemesh import MOUTH, SKIN, FaceMesh
+from vidswap.faces.facemesh import FaceMesh
 from vidswap.types import F32
 
 EYES = (
@@ -128,11 +127,6 @@ def depth_inside(size: int) -> F32:
     points = np.round((mesh.uv[mesh.oval] * size - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(picture, [points], 255, cv2.LINE_8, 4)
     return cv2.distanceTransform(picture, cv2.DIST_L2, 5) / size
-
-
-def openings(mesh: FaceMesh) -> NDArray[np.bool_]:
-    """(M,) triangles inside the eyes and the mouth."""
-    return (mesh.labels > SKIN) & (mesh.labels <= MOUTH)
 
 
 def smoothstep(low: float, high: float, x: F32) -> F32:

@@ -28,8 +28,6 @@ class Identity:
     """(468, 3) in canonical units."""
     iris: F32
     """(3,) log iris colour against the cheeks, NaN when it cannot be seen."""
-    texels_per_eye: float
-    """How many photo pixels lay between the outer eye corners: the real resolution."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
