@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.types import F32
+from vidswap.types import F32, U8
 
 EYES = (
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
@@ -73,7 +73,7 @@ CORE = (116, 345, 111, 340, 168, 187, 411, 147, 376, 214, 434, 210, 430, 32, 262
 
 
 @lru_cache(maxsize=8)
-def polygon(indices: tuple[int, ...], size: int, grow: float = 0.0) -> NDArray[np.uint8]:
+def polygon(indices: tuple[int, ...], size: int, grow: float = 0.0) -> U8:
     """(S, S) 255 inside the convex hull of some vertices in the layout.
 
     Args:

@@ -57,9 +57,7 @@ def identify(
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
-    return Identity(
-        texture.astype(np.float32), valid.astype(np.float32), shape, iris, reference.scale
-    )
+    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris)
 
 
 def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> _View:
