@@ -41,6 +41,18 @@ def test_help_of_a_command_imports_nothing_heavy(command):
     assert "--json" in text
 
 
+def test_a_run_of_the_mesh_engine_leaves_torch_alone():
+    """It costs seconds and 180 MB, and the engine has no network."""
+    loaded, _ = modules_after(
+        "import vidswap.run.swap, vidswap.engines.mesh, vidswap.faces.photo_faces\n"
+        "from vidswap.recipe import Recipe\n"
+        "from vidswap.run.prepare import device_of\n"
+        "assert device_of(Recipe()) == 'cpu'"
+    )
+    assert "cv2" in loaded
+    assert "torch" not in loaded
+
+
 def test_layers():
     tool = shutil.which("lint-imports", path=str(Path(sys.executable).parent))
     if tool is None:
