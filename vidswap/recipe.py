@@ -94,7 +94,7 @@ class MeshEngine:
     """The embedded engine: dense texture on the face mesh."""
 
     name: Literal["mesh"] = "mesh"
-    shape: float = 0.85
+    shape: float = 0.95
     """How much of the source's face shape is taken, [0, 1]."""
     light: float = 1.0
     """How closely the target's illumination is matched, [0, 1]."""

@@ -12,7 +12,7 @@ SIZE = 256
 """Side of the layout on which light is worked out."""
 LIFT = 0.045
 """Added before the logarithm: the noise of dark code values is not to be lifted with them."""
-WIDE, CLOSE, FINE = 0.15, 0.02, 0.022
+WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
 
 
@@ -125,7 +125,7 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
     inner = smoothstep(0.005, 0.1, depth_inside(SIZE))[..., None]
     aside = np.abs(np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, :, None]
-    inner = np.maximum(inner * (1 - 0.75 * smoothstep(0.22, 0.32, aside)), mark)
+    inner = np.maximum(inner * (1 - 0.5 * smoothstep(0.24, 0.34, aside)), mark)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
     return result
 
