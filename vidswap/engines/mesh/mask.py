@@ -87,7 +87,7 @@ def _tidy(face: U8, inside: F32) -> F32:
     # Where it is hair and not the oval that ends the face, keep a wider berth: fringes are translucent.
     hair = ((filled == 0) & (inside > 0.015)).astype(np.uint8)
     away = cv2.distanceTransform(1 - hair, cv2.DIST_L2, 5) / SIZE
-    berth = np.clip((away - 0.03) / 0.04, 0, 1)
+    berth = np.clip((away - 0.045) / 0.07, 0, 1)
     eyes = cv2.GaussianBlur(np.maximum(brows, lids).astype(np.float32), (0, 0), 2)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)
 
