@@ -7,8 +7,8 @@ only what each pass reads, so changing the encoder or the engine's taste keeps t
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -224,8 +224,3 @@ def _number(raw: str) -> float | str:
         return float(raw)
     except ValueError:
         return raw.strip()
-
-
-def describe(kind: type) -> Mapping[str, Any]:
-    """Names and defaults of a section, for ``vidswap pipelines show``."""
-    return {f.name: f.default for f in fields(kind)}

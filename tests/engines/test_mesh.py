@@ -10,11 +10,12 @@ import pytest
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import EYES, depth_inside, features, polygon
+from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
+from vidswap.faces.vertices import EYES
 from vidswap.recipe import MeshEngine
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from vidswap.faces.facemesh import SURFACE, FaceMesh
 from vidswap.faces.landmarks import crop
-from vidswap.faces.steady import LEFT_EYE, RIGHT_EYE
+from vidswap.faces.vertices import EYES, LIPS_INNER
 from vidswap.ops.smooth import whittaker
 from vidswap.types import F32, F64, U8, U16, Box
 
@@ -20,29 +20,6 @@ SIDE = 220
 DOUBT = (0.02, 0.05)
 """Disagreement between flow and landmarks within one frame, in eye distances, at which the flow
 begins to count less and counts nothing: occlusion, blur, a cut inside a gap."""
-
-INNER_LIPS = (
-    78,
-    95,
-    88,
-    178,
-    87,
-    14,
-    317,
-    402,
-    318,
-    324,
-    308,
-    191,
-    80,
-    81,
-    82,
-    13,
-    312,
-    311,
-    310,
-    415,
-)
 
 
 class FlowMeter:
@@ -147,6 +124,6 @@ def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) ->
 def _skin(link: F64) -> F64:
     """(468,) 0 on the lids' and the lips' edges, half beside them, 1 elsewhere."""
     edge = np.zeros(SURFACE)
-    edge[[*LEFT_EYE, *RIGHT_EYE, *INNER_LIPS]] = 1
+    edge[[*EYES[0], *EYES[1], *LIPS_INNER]] = 1
     beside = (link @ edge > 0) & (edge == 0)
     return np.asarray(1 - edge - 0.5 * beside, np.float64)

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 
 from vidswap.faces.facemesh import SURFACE, FaceMesh
+from vidswap.faces.vertices import BROWS, CHIN, EYES, LIPS_INNER, LIPS_OUTER
 from vidswap.ops.geometry import apply, invert, matrix, similarity
 from vidswap.ops.smooth import (
     PASS_SHARE,
@@ -46,14 +47,6 @@ JUMP = 0.12
 BREAK = 8.0
 """The same in local medians."""
 
-LIPS = (
-    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95,
-    88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415, 152, 199, 200,
-)  # fmt: skip
-LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173)
-RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398)
-LEFT_BROW = (46, 53, 52, 65, 55, 70, 63, 105, 66, 107)
-RIGHT_BROW = (276, 283, 282, 295, 285, 300, 293, 334, 296, 336)
 IRISES = ((468, 473), (473, 478))
 REACH = 0.09
 """Sigma in eye distances over which a region hands over to the rest of the face."""
@@ -231,7 +224,7 @@ def groups(mesh: FaceMesh) -> F64:
     shape = mesh.shape[:, :2].astype(np.float64)
     eyes = np.linalg.norm(shape[263] - shape[33])
     near = np.zeros((6, VERTICES))
-    for k, members in enumerate((LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW), 1):
+    for k, members in enumerate(((*LIPS_OUTER, *LIPS_INNER, *CHIN), *EYES, *BROWS), 1):
         gap = np.linalg.norm(shape[:, None] - shape[list(members)][None], axis=-1).min(1) / eyes
         near[k, :SURFACE] = np.exp(-0.5 * (gap / REACH) ** 2)
     for k, (first, last) in zip((2, 3), IRISES, strict=True):

@@ -3,15 +3,8 @@
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.regions import (
-    BROWS,
-    CORE,
-    EYES,
-    LIPS_OUTER,
-    depth_inside,
-    features,
-    polygon,
-)
+from vidswap.engines.mesh.regions import CORE, depth_inside, features, polygon
+from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
 from vidswap.types import F32, U8
 
 SIZE = 256

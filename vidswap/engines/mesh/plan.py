@@ -9,18 +9,12 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import (
-    EYES,
-    depth_inside,
-    features,
-    lid_zone,
-    lip_zone,
-    smoothstep,
-)
+from vidswap.engines.mesh.regions import depth_inside, features, lid_zone, lip_zone, smoothstep
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
+from vidswap.faces.vertices import EYES
 from vidswap.recipe import MeshEngine
 from vidswap.types import F32, U8, Bool
 

@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.regions import EYES, LIPS, depth_inside, smoothstep
+from vidswap.engines.mesh.regions import LIPS, depth_inside, smoothstep
 from vidswap.faces.facemesh import SKIN, FaceMesh, fit_pose, frontalise
+from vidswap.faces.vertices import EYES
 from vidswap.types import F32
 
 LIMIT = 0.2
