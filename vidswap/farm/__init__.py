@@ -1,0 +1,1 @@
+"""Many clips and many machines: queue, batch folders, workers, cluster interchange."""

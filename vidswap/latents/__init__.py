@@ -1,0 +1,1 @@
+"""Pictures into latent codes and back: encoder inversion, projection, pivotal tuning."""

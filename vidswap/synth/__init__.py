@@ -1,0 +1,1 @@
+"""Procedural heads with ground truth: pictures, labels, landmarks, true swaps, clips."""
