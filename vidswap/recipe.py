@@ -116,7 +116,49 @@ class IdentityEngine:
     name: Literal["identity"] = "identity"
 
 
-EngineOptions = MeshEngine | IdentityEngine
+@dataclass(frozen=True, slots=True)
+class LatentSwapEngine:
+    """Source and target as latent codes, mixed and generated again (Choi et al., LatentSwap, 2024)."""
+
+    name: Literal["latentswap"] = "latentswap"
+    generator: str = "stylegan2-ffhq-1024"
+    """Weights that turn codes into a face: the name of a checkpoint."""
+    encoder: str = "e4e-ffhq"
+    """Weights that turn a face into codes."""
+    mixer: str = "latentswap-mixer"
+    """Weights that put the source's identity into the target's codes."""
+    similarity: float | tuple[float, float, float] = 1.0
+    """From the target's codes (0) to the swapped ones (1): one share, or one each for the coarse, the
+    middle and the fine layers."""
+    layers: str | int | tuple[int, ...] = "all"
+    """Layers that are swapped, the others stay the target's: ``"0-7"``, ``"0-3,8"`` or a list."""
+    feather: float = 0.12
+    """Width of the soft edge inside the face's outline, as a share of the face's width."""
+    colour: float = 1.0
+    """How closely the target's colour and contrast are matched, [0, 1]."""
+    grain: float = 0.5
+    """How much of the missing fine texture the target gives back, [0, 1]."""
+    fade_yaw: tuple[float, float] = (50.0, 70.0)
+    """Degrees of yaw between which the swap fades to the untouched target."""
+
+    def __post_init__(self) -> None:
+        """Check ranges; which layers there are depends on the weights."""
+        shares = self.similarity if isinstance(self.similarity, tuple) else (self.similarity,)
+        for share in shares:
+            _unit("engine.similarity", share)
+        for name in ("colour", "grain"):
+            _unit(f"engine.{name}", getattr(self, name))
+        _unit("engine.feather", self.feather, 0.01, 0.5)
+        if not 0 <= self.fade_yaw[0] < self.fade_yaw[1]:
+            raise ValueError("engine.fade_yaw must be two ascending angles")
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Checkpoints by the field that names them."""
+        return {name: getattr(self, name) for name in ("generator", "encoder", "mixer")}
+
+
+EngineOptions = MeshEngine | IdentityEngine | LatentSwapEngine
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +179,11 @@ class EncodeOptions:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Execution; none of it changes the picture."""
+    """Execution; none of it changes the picture, but for the rounding of a lower precision."""
 
     device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of networks."""
     batch: int = 4
     """Faces per engine call."""
     queue: int = 4
