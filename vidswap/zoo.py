@@ -154,17 +154,37 @@ def load_file(path: Path) -> nn.Module:
         WeightsError: Not a converted checkpoint, or one of a network that is not built here.
     """
     state, metadata = formats.read_safetensors(path)
-    if metadata.get("names") != "own":
-        raise WeightsError("not converted to our names", path=path, stage=STAGE)
     try:
-        config = json.loads(metadata.get("config", "{}"))
-        arch = metadata.get("arch", "")
+        arch, config = _described(metadata)
         if metadata.get("layout") == "e4e-encoder":
-            arch, state = "e4e-encoder", {k.removeprefix("encoder."): v for k, v in state.items()}
-        _check_options(json.loads(metadata.get("settings", "{}")))
+            state = {k.removeprefix("encoder."): v for k, v in state.items()}
         return load(arch, config, state)
     except (WeightsError, ValueError) as error:
         raise WeightsError(getattr(error, "message", str(error)), path=path, stage=STAGE) from error
+
+
+def outline_file(path: Path) -> nn.Module:
+    """The network of a converted checkpoint without its weights, on the meta device.
+
+    Raises:
+        WeightsError: As :func:`load_file`, but for what only the tensors tell.
+    """
+    try:
+        arch, config = _described(formats.read_metadata(path))
+        with torch.device("meta"):
+            return build(arch, config)
+    except (WeightsError, ValueError) as error:
+        raise WeightsError(getattr(error, "message", str(error)), path=path, stage=STAGE) from error
+
+
+def _described(metadata: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Architecture and configuration that a converted checkpoint names."""
+    if metadata.get("names") != "own":
+        raise WeightsError("not converted to our names", stage=STAGE)
+    _check_options(json.loads(metadata.get("settings", "{}")))
+    config: dict[str, Any] = json.loads(metadata.get("config", "{}"))
+    alone = metadata.get("layout") == "e4e-encoder"
+    return "e4e-encoder" if alone else metadata.get("arch", ""), config
 
 
 def load_named(name: str, store: Store | None = None) -> nn.Module:
