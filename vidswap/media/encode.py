@@ -39,6 +39,10 @@ BT709, LIMITED = 1, 1
 """Matrix and range that RGB is converted to where the encoder takes only YUV."""
 
 
+Tags = tuple[int, int, int, int]
+"""Primaries, transfer, matrix and range, as FFmpeg numbers them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """One codec and how its software encoder is driven."""
@@ -305,7 +309,8 @@ class Encoder:
         self._colour = info.colour
         if self._from_rgb:
             self._colour = replace(info.colour, matrix=BT709, full_range=False)
-        self._tagged = False
+        self.tags: Tags | None = None
+        """Set by the first frame or by ``tag``."""
         _configure(self._context, info, plan)
         if self._context.codec.canonical_name == "hevc" and out.format.name in ("mp4", "mov"):
             self._context.codec_tag = "hvc1"  # players of Apple's refuse hev1
@@ -317,10 +322,8 @@ class Encoder:
             MediaError: The encoder fails.
         """
         native = frame.native
-        if not self._tagged:
-            # Tags are copied, not derived: what the source left open stays open.
-            self._tag(native)
-            self._tagged = True
+        if self.tags is None:
+            self.tag(self._tags_of(native))
         if native.format.name != self._plan.pix_fmt:
             native = self._reformat(native)
         native.pict_type = 0  # the source's frame types are none of the encoder's business
@@ -334,12 +337,37 @@ class Encoder:
         """
         return self._run(None)
 
-    def _tag(self, native: VideoFrame) -> None:
-        context = self._context
-        context.color_primaries = native.color_primaries
-        context.color_trc = native.color_trc
-        context.colorspace = self._colour.matrix if self._from_rgb else native.colorspace
-        context.color_range = LIMITED if self._from_rgb else native.color_range
+    def tag(self, tags: Tags) -> None:
+        """Colour tags, before the first frame: a file joined from packets never sees one."""
+        context, self.tags = self._context, tags
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = tags
+
+    @property
+    def extradata(self) -> bytes:
+        """The codec's headers, once it is open; empty where it has none."""
+        return bytes(self._context.extradata or b"")
+
+    def open(self) -> None:
+        """Open the codec without a frame.
+
+        Raises:
+            MediaError: It refuses.
+        """
+        try:
+            self._context.open()
+        except FFmpegError as error:
+            raise MediaError(
+                f"{self._plan.encoder} does not open: {error.strerror or error}", stage="encode"
+            ) from error
+
+    def _tags_of(self, native: VideoFrame) -> Tags:
+        """Tags are copied, not derived: what the source left open stays open."""
+        return (
+            int(native.color_primaries),
+            int(native.color_trc),
+            int(self._colour.matrix if self._from_rgb else native.colorspace),
+            int(LIMITED if self._from_rgb else native.color_range),
+        )
 
     def _run(self, native: VideoFrame | None) -> list[Packet[VideoStream]]:
         try:

@@ -180,6 +180,8 @@ class Muxer:
         else:
             # Encoder delay of audio starts below zero; moving all would move the video too.
             options = {"default_mode": "passthrough", "avoid_negative_ts": "disabled"}
+        # The same packets give the same bytes; Matroska would draw its identifiers by lot.
+        options["fflags"] = "+bitexact"
         return av.open(str(self._path), "w", format=container, container_options=options)
 
     def _add_streams(
