@@ -188,6 +188,16 @@ class RunOptions:
     """Faces per engine call."""
     queue: int = 4
     """Frames in flight between two stages."""
+    chunk: int = 240
+    """Frames rendered, encoded and kept at once: what an interrupted run loses at most."""
+    workers: int = 1
+    """Processes that render chunks; the result does not depend on it."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        for name in ("chunk", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"run.{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,16 +251,21 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Recipe:
         table = tomllib.loads(source.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"not valid TOML: {error}", path=name_or_file) from None
-    for override in overrides:
-        _override(table, override)
+    for change in overrides:
+        override(table, change)
     return schema.decode(Recipe, table)
 
 
-def _override(table: dict[str, Any], override: str) -> None:
-    key, sign, raw = override.partition("=")
+def override(table: dict[str, Any], change: str) -> None:
+    """Put one ``a.b=value`` into a decoded TOML table.
+
+    Raises:
+        RecipeError: No ``=``, or a part of the key is a value.
+    """
+    key, sign, raw = change.partition("=")
     parts = key.strip().split(".")
     if not sign or not all(parts):
-        raise RecipeError(f"--set {override}: expected KEY=VALUE, such as smooth.pose=3.5")
+        raise RecipeError(f"--set {change}: expected KEY=VALUE, such as smooth.pose=3.5")
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError:
@@ -258,7 +273,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"--set {override}: {part} is a value, not a table")
+            raise RecipeError(f"--set {change}: {part} is a value, not a table")
     table[parts[-1]] = value
 
 
