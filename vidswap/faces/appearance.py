@@ -5,7 +5,7 @@ coarse colour grid; the texture is a median over a bounded, evenly thinned set o
 does not grow with the clip.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -22,6 +22,7 @@ TEXTURE = 256
 """Side of the median texture."""
 KEEP = 24
 """Most frames held for medians."""
+_KEPT = ("texture", "weight", "shape", "detail", "iris")
 HOLD = 24 << 20
 """Bytes of pictures a track may hold; larger faces are sampled at once."""
 
@@ -30,6 +31,7 @@ HOLD = 24 << 20
 class _Held:
     """A frame that may be sampled at the end, with what that needs."""
 
+    frame: int
     picture: U8
     vertices: F32
     facing: F32
@@ -38,6 +40,7 @@ class _Held:
 
 @dataclass
 class _Sample:
+    frame: int
     texture: U8
     weight: U8
     shape: F32
@@ -76,7 +79,13 @@ class AppearanceCollector:
         return Box(int(low[0]), int(low[1]), int(high[0]), int(high[1]))
 
     def add(
-        self, seconds: float, rgb: U8 | U16, box: Box, mesh: F32, weight: float
+        self,
+        seconds: float,
+        rgb: U8 | U16,
+        box: Box,
+        mesh: F32,
+        weight: float,
+        frame: int | None = None,
     ) -> Mapping[str, NDArray[np.generic]]:
         """Measure one frame.
 
@@ -86,6 +95,8 @@ class AppearanceCollector:
             box: Clipped footprint.
             mesh: (V, 3) pixels of the frame.
             weight: Confidence [0, 1]; doubtful frames stay out of the medians.
+            frame: Its number in the clip, None for counting from 0. Which frames are kept depends
+                on their numbers alone, so that parts of a track keep what the whole would.
         """
         del seconds
         picture = rgb.view(np.uint8) if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
@@ -93,14 +104,14 @@ class AppearanceCollector:
         vertices[:, :2] -= (box.left, box.top)
         facing = np.clip(-self._mesh.normals(vertices)[:, 2:] / 0.35, 0, 1)
         light = self._light(picture, vertices, facing)
-        if self._count % self._stride == 0 and weight > 0.5:
+        number = self._count if frame is None else frame
+        if number % self._stride == 0 and weight > 0.5:
             # Half of the samples are thinned out again, so their work waits while memory allows.
-            held = _Held(picture, vertices, facing, mesh)
+            held = _Held(number, picture, vertices, facing, mesh)
             wait = picture.nbytes * KEEP <= HOLD
             self._samples.append(held if wait else self._sample(held))
-            if len(self._samples) >= KEEP:
-                self._samples = self._samples[::2]
-                self._stride *= 2
+            self._stride = stride([s.frame for s in self._samples], self._stride)
+            self._samples = [s for s in self._samples if s.frame % self._stride == 0]
         self._count += 1
         return {"light": light.astype(np.float16)}
 
@@ -152,9 +163,8 @@ class AppearanceCollector:
             if len(local) > SURFACE
             else np.full(3, np.nan, np.float32)
         )
-        return _Sample(
-            texture, weight, shape, np.array([*detail[:2], pose.scale, detail[2]], np.float32), iris
-        )
+        measured = np.array([*detail[:2], pose.scale, detail[2]], np.float32)
+        return _Sample(held.frame, texture, weight, shape, measured, iris)
 
     def _detail(self, picture: U8, vertices: F32) -> tuple[float, float, float]:
         skin = np.flatnonzero(self._mesh.labels == SKIN)
@@ -163,25 +173,71 @@ class AppearanceCollector:
         inner = cv2.erode((cover >= 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
         return high_pass(picture, inner)
 
-    def finish(self) -> Mapping[str, NDArray[np.generic]]:
-        """Medians over the frames kept; empty when no frame was good enough."""
-        if not self._samples:
+    def gather(self) -> Mapping[str, NDArray[np.generic]]:
+        """What was kept of each frame, stacked, for ``combine``; empty when none was good enough."""
+        kept = [self._sample(s) if isinstance(s, _Held) else s for s in self._samples]
+        if not kept:
             return {}
-        samples = [self._sample(s) if isinstance(s, _Held) else s for s in self._samples]
-        weight = np.stack([s.weight for s in samples])
-        texture = _weighted_median(np.stack([s.texture for s in samples]), weight)
-        seen = weight.mean(0)
+        stacked = {name: np.stack([getattr(s, name) for s in kept]) for name in _KEPT}
+        frames = np.array([s.frame for s in kept], np.int64)
+        return {"frame": frames, "stride": np.array(self._stride), **stacked}
+
+    @staticmethod
+    def join(
+        a: Mapping[str, NDArray[np.generic]], b: Mapping[str, NDArray[np.generic]], start: int
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """What one collector would have kept of a whole track.
+
+        Args:
+            a: ``gather`` of the track up to a frame.
+            b: ``gather`` of the track from that frame or an earlier one on.
+            start: That frame.
+        """
+        if not b:
+            return a
+        later = b["frame"].astype(np.int64) >= start
+        rows = {name: b[name][later] for name in ("frame", *_KEPT)}
+        if a:
+            rows = {name: np.concatenate([a[name], rows[name]]) for name in rows}
+        frames = rows["frame"].astype(np.int64)
+        least = max(int(part["stride"].item()) for part in (a, b) if part)
+        apart = stride(frames.tolist(), least)
+        chosen = frames % apart == 0
+        if not chosen.any():
+            return {}
+        return {"stride": np.array(apart), **{name: r[chosen] for name, r in rows.items()}}
+
+    @staticmethod
+    def combine(
+        kept: Mapping[str, NDArray[np.generic]],
+    ) -> Mapping[str, NDArray[np.generic]]:
+        """The static arrays: medians over the frames kept; empty where there are none."""
+        if not kept:
+            return {}
+        weight, texture = kept["weight"].astype(np.uint8), kept["texture"].astype(np.uint8)
+        median = _weighted_median(texture, weight)
         light = cv2.resize(
-            texture.astype(np.float32) / 255, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA
+            median.astype(np.float32) / 255, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA
         )
         return {
-            "texture": texture,
-            "texture_weight": np.round(seen).astype(np.uint8),
+            "texture": median,
+            "texture_weight": np.round(weight.mean(0)).astype(np.uint8),
             "light_mean": light.astype(np.float32),
-            "shape": np.median([s.shape for s in samples], axis=0).astype(np.float32),
-            "iris": _nan_median([s.iris for s in samples]),
-            "detail": np.median([s.detail for s in samples], axis=0).astype(np.float32),
+            "shape": np.median(kept["shape"].astype(np.float32), axis=0).astype(np.float32),
+            "iris": _nan_median(list(kept["iris"].astype(np.float32))),
+            "detail": np.median(kept["detail"].astype(np.float32), axis=0).astype(np.float32),
         }
+
+    def finish(self) -> Mapping[str, NDArray[np.generic]]:
+        """The static arrays of a track that was collected at one go."""
+        return self.combine(self.gather())
+
+
+def stride(frames: Sequence[int], least: int = 1) -> int:
+    """The power of two, from ``least`` on, whose multiples among these frames are few enough."""
+    while sum(frame % least == 0 for frame in frames) >= KEEP:
+        least *= 2
+    return least
 
 
 def high_pass(picture: U8, inside: NDArray[np.bool_]) -> tuple[float, float, float]:

@@ -121,3 +121,10 @@ class Follow:
     def box_at(self, index: int) -> F32 | None:
         """(4,) box in a frame not long ago, None if it was not seen there."""
         return next((box for at, box in self.trail if at == index), None)
+
+
+def leap(track: Follow, found: Landmarks) -> float:
+    """How far a found face is from where its track was last, in sides."""
+    before, after = region_of(track.mesh), region_of(found.mesh)
+    shift = np.hypot(after.x - before.x, after.y - before.y) / before.size
+    return float(shift + abs(np.log(after.size / before.size)))

@@ -68,6 +68,12 @@ class ShotSplitter:
         self._black = False
         self._dim = 0
         """Frames since black that still show too little to be compared."""
+        self._calm = 0
+        """Frames in a row with contrast, each like the one before."""
+        self.settled = False
+        """Whether a splitter that had seen all frames before these would judge as this one from
+        here on. It would once calm frames have outlasted whatever it may have held back before:
+        each of its doubts ends after ``min_frames``, and each new frame then settles one."""
 
     def add(self, luma: U8) -> list[bool]:
         """Take the next frame.
@@ -92,7 +98,9 @@ class ShotSplitter:
         if self._last is None:
             self._advance(look)
             return [True]
+        self._calm += 1
         if self._pending:
+            self._calm = 0
             self._pending.append(look)
             if self._same(self._last, look):
                 # The old picture is back: what lay between was a flash, not a shot.
@@ -105,12 +113,16 @@ class ShotSplitter:
             return [self._through_black(look)]
         if self._same(self._last, look):
             self._advance(look)
+            self._calm *= look.contrast >= CLEAR
+            self.settled |= self._calm >= 3 * self._options.min_frames
             return [False]
+        self._calm = 0
         self._pending = [look]
         return self._cut() if self._options.min_frames <= 1 else []
 
     def _through_black(self, look: _Look) -> bool:
         """Whether a picture that comes back from nothing is another one than went."""
+        self._calm = 0
         self._dim = 0 if look.contrast < FLAT else self._dim + 1
         self._black = look.contrast < CLEAR and self._dim <= DIM
         if self._black:

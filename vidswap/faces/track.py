@@ -7,7 +7,7 @@ carried across a cut.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple, Protocol
@@ -23,6 +23,7 @@ from vidswap.faces.follow import (
     START,
     Follow,
     Motion,
+    leap,
     off_centre,
     plausible,
     square,
@@ -116,28 +117,34 @@ class Tracker:
         self._past: deque[_Past] = deque()
         self._next = 0
         self._shot = -1
-        self._searched = -np.inf
+        self._searched = -1
         self._seen_luma: U8 | None = None
         self.counts = Counts()
 
-    def add(self, picture: Picture, seconds: float, *, starts_shot: bool) -> None:
+    def add(
+        self, picture: Picture, seconds: float, *, starts_shot: bool, faces: Sequence[Face] = ()
+    ) -> None:
         """Track into the next frame.
 
         Args:
             picture: The frame.
             seconds: Its time.
             starts_shot: A cut lies before it.
+            faces: Faces known to be in it, besides those that are searched for.
         """
         if starts_shot:
             self._end_shot()
             self._shot += 1
         self._step(picture, seconds)
         self._recover(picture, seconds)
-        due = seconds - self._searched >= self._detect.interval
-        if starts_shot or due:
-            self._search(picture, seconds, fresh=starts_shot)
+        # On the clip's own beat, so that it does not matter where in the clip tracking began.
+        beat = int(seconds / max(self._detect.interval, 1e-3) + 1e-6)
+        if starts_shot or beat != self._searched:
+            self._search(picture, seconds, beat, fresh=starts_shot)
         elif not self._tracks:
             self._meet(picture, seconds, self._glance(picture))
+        if faces:
+            self._meet(picture, seconds, faces)
         self._remember(picture, seconds)
 
     def finish(self) -> None:
@@ -159,7 +166,7 @@ class Tracker:
         for (a, got_a), (b, got_b) in combinations(found, 2):
             if iou(bounds(got_a.mesh[:468]), bounds(got_b.mesh[:468])) > SAME:
                 # Two tracks on one face: the one that had to jump further has lost its own.
-                (a if _leap(a, got_a) > _leap(b, got_b) else b).lost = True
+                (a if leap(a, got_a) > leap(b, got_b) else b).lost = True
         for track, got in found:
             if not track.lost:
                 self._see(track, picture, seconds, got)
@@ -278,7 +285,7 @@ class Tracker:
 
     # --- finding what is new
 
-    def _search(self, picture: Picture, seconds: float, *, fresh: bool) -> None:
+    def _search(self, picture: Picture, seconds: float, beat: int, *, fresh: bool) -> None:
         """Full search of what changed since the last one and is not tracked anyway."""
         rgb, scale = picture.small(SEARCH_SIDE)
         luma = cv2.blur(picture.luma(160), (3, 3))
@@ -286,12 +293,12 @@ class Tracker:
         known = [t.box * scale for t in self._tracks if not t.lost]
         # Small tiles are most of the work: while faces are tracked, every third search has them,
         # and looks next to the tracked faces too.
-        quick = bool(known) and self.counts.searches % FINE_EVERY > 0
+        quick = bool(known) and beat % FINE_EVERY > 0
         least = 0.5 * min(rgb.shape[:2]) if quick else 0
         changed = _Changed(luma, previous, known if quick else [], rgb.shape[1], least)
         faces = [_scaled(f, 1 / scale) for f in self._detector.detect(rgb, changed)]
         self._meet(picture, seconds, faces)
-        self._searched, self._seen_luma = seconds, luma
+        self._searched, self._seen_luma = beat, luma
         self.counts.searches += 1
 
     def _glance(self, picture: Picture) -> list[Face]:
@@ -299,7 +306,7 @@ class Tracker:
         rgb, scale = picture.small(GLANCE_SIDE)
         return [_scaled(f, 1 / scale) for f in self._detector.glance(rgb)]
 
-    def _meet(self, picture: Picture, seconds: float, faces: list[Face]) -> None:
+    def _meet(self, picture: Picture, seconds: float, faces: Sequence[Face]) -> None:
         """Start tracks for faces that nobody follows."""
         for face in faces:
             known = [t.box for t in self._tracks if not t.lost]
@@ -376,13 +383,6 @@ class _Changed:
 def eight_bit(rgb: U8 | U16) -> U8:
     """(H, W, 3) uint8 of a picture of either depth."""
     return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb.view(np.uint8)
-
-
-def _leap(track: Follow, found: Landmarks) -> float:
-    """How far a found face is from where its track was last, in sides."""
-    before, after = region_of(track.mesh), region_of(found.mesh)
-    shift = np.hypot(after.x - before.x, after.y - before.y) / before.size
-    return float(shift + abs(np.log(after.size / before.size)))
 
 
 def _covers(box: F32, other: F32) -> bool:
