@@ -215,3 +215,13 @@ def test_other_methods_smooth_codes_plainly(method):
     ).codes
     rough = np.abs(np.diff(codes, axis=0)).mean()
     assert (np.abs(np.diff(done, axis=0)).mean() < 0.7 * rough) == (method != "none")
+
+
+def test_a_short_shot_keeps_speech_in_its_codes():
+    """Too few frames to fit the motion: hard smoothing of the residual would freeze the mouth."""
+    t = np.arange(30) / 25
+    speech = np.sin(2 * np.pi * 3 * t)
+    codes = np.zeros((30, 8, 4))
+    codes[:, 5] = speech[:, None]
+    done = smooth_latents(codes, speech[:, None] @ np.ones((1, 8)), np.ones(30), t, SmoothOptions())
+    assert np.ptp(done.codes[:, 5]) > 0.9 * np.ptp(codes[:, 5])

@@ -19,6 +19,8 @@ RIDGE = 1e-2
 """Ridge of the motion fit, relative to the number of trusted frames, on unit-variance motion."""
 MIN_SEGMENT = 5
 """Frames below which a segment is passed through."""
+COARSE = 4
+"""Layers below it follow the head, which moves more slowly than mouth and eyes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,9 @@ def smooth_latents(  # noqa: PLR0913 - four arrays of one clip, three facts abou
     fine_from: int | None = None,
 ) -> Smoothed:
     """Smooth per-frame codes of one face.
+
+    Where there are too few trusted frames to fit the motion (4 k), the codes are smoothed as they
+    are: coarse layers with the ``centre`` cut-off, middle ones with ``expression``.
 
     Args:
         codes: (T, L, D) latent codes.
@@ -82,7 +87,8 @@ def smooth_latents(  # noqa: PLR0913 - four arrays of one clip, three facts abou
         tidy = smooth_motion(motion[part], seconds[part], trust[part], options, angles)
         moved = _moved(codes[part], tidy, trust[part])
         rest = codes[part] - moved
-        curve, weights[part] = _residual(rest, seconds[part], trust[part], options, fine_from)
+        groups = _groups(codes.shape[1], fine_from, options, fitted=_fits(tidy, trust[part]))
+        curve, weights[part] = _residual(rest, seconds[part], trust[part], options, groups)
         out[part] = moved + curve
         left += float((rest - rest.mean(0)).var(0).sum()) * (stop - start)
         total += float(codes[part].var(0).sum()) * (stop - start)
@@ -136,33 +142,49 @@ def spikes(values: F64, reach: int = 3, limit: float = 4.0) -> Bool:
     return far
 
 
+def _fits(motion: F64, trust: F64) -> bool:
+    """Whether there are enough frames to regress on the motion."""
+    return 0 < 4 * motion.shape[1] <= np.count_nonzero(trust)
+
+
 def _moved(codes: F64, motion: F64, trust: F64) -> F64:
     """(T, L, D) mean code plus what a weighted ridge regression on the motion explains."""
     weight = trust / max(trust.sum(), 1e-12) if trust.any() else np.full(len(codes), 1 / len(codes))
     flat = codes.reshape(len(codes), -1).astype(np.float64)
     mean = weight @ flat
-    count, k = np.count_nonzero(trust), motion.shape[1]
-    if k == 0 or count < 4 * k:
+    if not _fits(motion, trust):
         return np.broadcast_to(mean, flat.shape).reshape(codes.shape).copy()
     centred = motion - weight @ motion
     scale = np.sqrt(weight @ centred**2)
     z = centred / np.where(scale > 1e-12, scale, 1)
-    gram = (z * weight[:, None]).T @ z + RIDGE * np.eye(k)
+    gram = (z * weight[:, None]).T @ z + RIDGE * np.eye(motion.shape[1])
     fitted = np.linalg.solve(gram, (z * weight[:, None]).T @ (flat - mean))
     moved: F64 = (mean + z @ fitted).reshape(codes.shape)
     return moved
 
 
-def _residual(
-    rest: F64, seconds: F64, trust: F64, options: SmoothOptions, fine_from: int | None
-) -> tuple[F64, F64]:
-    layers = rest.shape[1]
+def _groups(
+    layers: int, fine_from: int | None, options: SmoothOptions, *, fitted: bool
+) -> list[tuple[slice, float]]:
+    """Layers that are smoothed together, with their cut-off in Hz; the fine ones first."""
     split = layers if fine_from is None else min(fine_from, layers)
+    head = min(COARSE, split)
+    if fitted:
+        rest = [(slice(0, split), options.residual)]
+    else:
+        rest = [(slice(head, split), options.expression), (slice(0, head), options.centre)]
+    return [(slice(split, layers), options.fine), *rest]
+
+
+def _residual(
+    rest: F64,
+    seconds: F64,
+    trust: F64,
+    options: SmoothOptions,
+    groups: list[tuple[slice, float]],
+) -> tuple[F64, F64]:
     curve, weights = np.empty(rest.shape), trust
-    for group, cutoff in (
-        (slice(split, layers), options.fine),
-        (slice(0, split), options.residual),
-    ):
+    for group, cutoff in groups:
         if rest[:, group].size:
             curve[:, group], weights = robust_whittaker(
                 rest[:, group], seconds, cutoff, trust,
