@@ -30,3 +30,8 @@ def _present(name: str) -> bool:
     except UnknownCodecError:
         return False
     return True
+
+
+def build() -> str:
+    """Versions that decide an encoder's bits: PyAV's, and FFmpeg's libavcodec."""
+    return f"av {av.__version__} libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
