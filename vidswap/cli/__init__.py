@@ -21,6 +21,7 @@ COMMANDS = {
     "preview": "vidswap.cli.preview:preview",
     "probe": "vidswap.cli.probe:probe",
     "pipelines": "vidswap.cli.pipelines:pipelines",
+    "train": "vidswap.cli.train:train",
     "weights": "vidswap.cli.weights:weights",
     "doctor": "vidswap.cli.doctor:doctor",
     "bench": "vidswap.cli.bench:bench",

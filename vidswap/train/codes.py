@@ -1,0 +1,47 @@
+"""z codes for data whose parameters are known: the fixed map behind a supervised start."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from vidswap.errors import RecipeError
+from vidswap.types import F32
+
+
+def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
+    """A standard normal z for every parameter vector.
+
+    Each parameter becomes normal by its rank; equal values, as discrete parameters have, are spread
+    at random within their share. The result is rotated by a fixed orthogonal matrix, so that no
+    feature of z means anything by itself, and the features that are left are noise.
+
+    Args:
+        parameters: (N, P)
+        z_dim: Features of z, at least P.
+        seed: Of rotation and noise.
+
+    Returns:
+        (N, z_dim)
+
+    Raises:
+        RecipeError: More parameters than features.
+    """
+    parameters = np.asarray(parameters, np.float32)
+    varying = parameters[:, parameters.std(0) > 1e-9]
+    count, width = varying.shape
+    if width > z_dim:
+        raise RecipeError(f"method.z_dim: {width} parameters do not fit into {z_dim} features")
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((count, z_dim))
+    for column in range(width):
+        z[:, column] = ndtri(_ranks(varying[:, column], rng))
+    rotation = np.linalg.qr(rng.standard_normal((z_dim, z_dim)))[0]
+    return (z @ rotation).astype(np.float32)
+
+
+def _ranks(values: F32, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Ranks in (0, 1); ties in random order."""
+    order = np.lexsort((rng.random(len(values)), values))
+    ranks = np.empty(len(values))
+    ranks[order] = (np.arange(len(values)) + 0.5) / len(values)
+    return ranks

@@ -1,0 +1,105 @@
+"""Trained networks as vidswap reads them: safetensors, a manifest, a model card, the recipe."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vidswap import __version__, schema
+from vidswap.errors import StateError, WeightsError
+from vidswap.train.method import Export
+from vidswap.train.options import TrainRecipe
+from vidswap.weights import formats, manifest
+from vidswap.weights.cache import hash_file, write_atomically
+from vidswap.weights.manifest import Architecture, Manifest
+
+HALF = "half"
+"""Metadata key: weights are stored in 16 bits and widened when they are read."""
+
+
+def export(recipe: TrainRecipe, exports: Sequence[Export], out: Path) -> tuple[Path, ...]:
+    """Write every network of a finished training.
+
+    Args:
+        recipe: Its recipe, written into the file and the card.
+        exports: The networks.
+        out: Folder; made if needed.
+
+    Returns:
+        The safetensors files.
+
+    Raises:
+        StateError: The disk is full or the folder cannot be written.
+    """
+    return tuple(_export(recipe, item, out) for item in exports)
+
+
+def _export(recipe: TrainRecipe, item: Export, out: Path) -> Path:
+    name = f"{recipe.method.name}-{item.suffix}"
+    path = out / f"{name}.safetensors"
+    encoded = schema.encode(recipe)
+    metadata = {
+        "names": "own",
+        "arch": item.arch,
+        "config": json.dumps(dict(item.config)),
+        "recipe": json.dumps(encoded),
+        "trained_by": f"vidswap {__version__}",
+    }
+    state = {
+        key: tensor.detach().cpu().clone() for key, tensor in item.network.state_dict().items()
+    }
+    _check(state, name)
+    try:
+        formats.write_safetensors(path, state, metadata)
+        own = _manifest(recipe, item, path)
+        write_atomically(path.with_suffix(".toml"), manifest.encode(own).encode())
+        card = _card(own, item, encoded, state)
+        write_atomically(path.with_suffix(".md"), card.encode())
+    except WeightsError as error:
+        raise StateError(error.message, path=error.path, stage="export") from error
+    return path
+
+
+def _check(state: Mapping[str, Tensor], name: str) -> None:
+    for key, tensor in state.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise StateError(f"{name}: {key} is not finite; nothing was exported", stage="export")
+
+
+def _manifest(recipe: TrainRecipe, item: Export, path: Path) -> Manifest:
+    digest, size = hash_file(path)
+    known = {f.name for f in fields(Architecture)}
+    config = {k: v for k, v in item.config.items() if k in known and v is not None}
+    return Manifest(
+        name=path.stem,
+        summary=item.summary,
+        arch=item.arch,
+        file=path.name,
+        format="safetensors",
+        licence="that of whoever trained it, and of the pictures it was trained on",
+        commercial=False,
+        commercial_reason="fill in: what the licence of the training pictures permits",
+        source="vidswap train " + recipe.method.name,
+        sha256=digest,
+        size=size,
+        config=Architecture(**config),
+    )
+
+
+def _card(
+    own: Manifest, item: Export, recipe: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> str:
+    count = sum(t.numel() for t in state.values())
+    return (
+        f"# {own.name}\n\n{item.summary}. Architecture `{item.arch}`, {count:,} values, "
+        f"sha256 `{own.sha256}`.\n\n"
+        f"Trained with vidswap {__version__} by `vidswap train {recipe['method']['name']}`; the "
+        "resolved recipe:\n\n"
+        f"```json\n{json.dumps(recipe, indent=2)}\n```\n\n"
+        "## Use and limits\n\nIt knows what its training pictures show and nothing else. Fill in: what "
+        "they were, who may use them, how well the network does on pictures it has not seen.\n"
+    )

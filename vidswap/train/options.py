@@ -1,0 +1,189 @@
+"""Every knob of training, with its unit and its only default.
+
+Like a run's recipe, a training recipe is a value: it is saved beside the weights, and the same value
+on the same data gives the same losses. Shipped ones lie in ``train/recipes``: ``NAME.toml`` is what
+``vidswap train NAME`` starts from, ``NAME-64.toml`` made the weights that come with vidswap.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from vidswap import schema
+from vidswap.errors import RecipeError
+from vidswap.recipe import override
+
+
+def _positive(owner: object, *names: str) -> None:
+    for name in names:
+        if getattr(owner, name) <= 0:
+            raise ValueError(f"{name} must be positive, got {getattr(owner, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """What is learned from."""
+
+    path: str = ""
+    """A folder of pictures and videos, a data set of ``vidswap synth faces``, or ``synthetic`` for
+    procedural heads drawn on the fly."""
+    size: int = 64
+    """Side of the square pictures, pixels."""
+    mirror: bool = False
+    """Show each picture mirrored half of the time."""
+    interval: float = 0.5
+    """Seconds between two frames taken of a video."""
+    count: int = 50_000
+    """Procedural heads, where they are drawn on the fly."""
+    seed: int = 0
+    """Seed of the first procedural head; 1,000,000 and above are kept for evaluation."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "size", "interval", "count")
+        if self.size & (self.size - 1) or not 16 <= self.size <= 1024:
+            raise ValueError(f"size: {self.size} is not a power of two from 16 to 1024")
+
+
+@dataclass(frozen=True, slots=True)
+class LoopOptions:
+    """How long, how fast, how safe."""
+
+    steps: int = 10_000
+    batch: int = 32
+    """Pictures of one step, for each process."""
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """``bf16`` runs the networks under autocast; weights and optimisers stay in 32 bits."""
+    threads: int = 0
+    """CPU threads; 0 leaves torch's choice."""
+    clip: float = 0.0
+    """Largest gradient norm of a network; 0 does not clip."""
+    average: float = 10_000.0
+    """Half-life of the moving average of the weights, pictures; 0 keeps no average."""
+    warmup: int = 0
+    """Steps over which the learning rate rises from zero."""
+    cooldown: int = 0
+    """Steps at the end over which the learning rate falls to zero, as a half cosine."""
+    log_every: int = 50
+    sample_every: int = 1000
+    checkpoint_every: int = 1000
+    keep: int = 2
+    """Checkpoints that are kept."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "steps", "batch", "log_every", "sample_every", "checkpoint_every", "keep")
+        if min(self.warmup, self.cooldown, self.threads, self.clip, self.average) < 0:
+            raise ValueError("warmup, cooldown, threads, clip and average must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class StyleGAN2Options:
+    """Karras et al. 2020: non-saturating loss, lazy R1 and path-length regularisation.
+
+    ``supervised_steps`` adds a start of our own for data whose parameters are known, such as
+    procedural heads: a fixed map ties every parameter vector to a z, so that each z has a true
+    picture, and the generator learns to draw it before the adversarial loss begins.
+    """
+
+    name: Literal["stylegan2"] = "stylegan2"
+    z_dim: int = 512
+    style_dim: int = 512
+    mapping_layers: int = 8
+    channel_multiplier: float = 2.0
+    channel_max: int = 512
+    learning_rate: float = 0.002
+    r1: float = 10.0
+    """Weight γ; applied every ``r1_every`` steps."""
+    r1_every: int = 16
+    path_length: float = 2.0
+    path_every: int = 4
+    mixing: float = 0.9
+    """Probability that a sample's codes come from two z."""
+    supervised_steps: int = 0
+    """Steps before the adversarial loss; needs data with parameters. 0 is the published training."""
+    supervised: float = 0.0
+    """Weight of the picture loss once the adversarial loss has begun."""
+    features: float = 0.0
+    """Weight of the distance in the discriminator's features; needs data with parameters."""
+    mapping_rate: float = 1.0
+    """Factor on the learning rate of the mapping network, whose weights are stored hundredfold."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "z_dim", "style_dim", "mapping_layers", "channel_multiplier", "channel_max")
+        _positive(self, "learning_rate", "r1_every", "path_every")
+
+
+MethodOptions = StyleGAN2Options
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """One training."""
+
+    summary: str = ""
+    data: DataOptions = field(default_factory=DataOptions)
+    loop: LoopOptions = field(default_factory=LoopOptions)
+    method: MethodOptions = field(default_factory=StyleGAN2Options)
+
+
+RESUMABLE = frozenset(
+    {"steps", "device", "threads", "log_every", "sample_every", "checkpoint_every", "keep"}
+)
+"""Options of the loop that may change between a run and its continuation."""
+
+
+def shipped() -> dict[str, str]:
+    """Name → text of the recipes that come with vidswap."""
+    folder = files("vidswap.train") / "recipes"
+    found = {p.name[:-5]: p.read_text("utf-8") for p in folder.iterdir() if p.name.endswith("toml")}
+    return dict(sorted(found.items()))
+
+
+def load(name_or_file: str, overrides: Iterable[str] = (), method: str = "") -> TrainRecipe:
+    """Decode a shipped training recipe or a TOML file, then apply ``a.b=value`` overrides.
+
+    Args:
+        name_or_file: Such as ``stylegan2`` or ``mine.toml``.
+        overrides: In the order they apply.
+        method: The method that is wanted; a recipe of another one is refused.
+
+    Raises:
+        RecipeError: Unknown recipe, unreadable TOML, unknown key, wrong type, value or method.
+    """
+    text = shipped().get(name_or_file)
+    if text is None:
+        path = Path(name_or_file)
+        if not path.is_file():
+            known = ", ".join(shipped())
+            raise RecipeError(f"no such training recipe; shipped ones are {known}", path=path)
+        text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"not valid TOML: {error}", path=name_or_file) from None
+    for change in overrides:
+        override(table, change)
+    recipe = schema.decode(TrainRecipe, table)
+    if method and recipe.method.name != method:
+        raise RecipeError(
+            f"this recipe trains {recipe.method.name}, not {method}", path=name_or_file
+        )
+    return recipe
+
+
+def same_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Dotted keys in which two encoded recipes differ such that one cannot go on from the other."""
+    differing = []
+    for section in ("data", "loop", "method"):
+        old, new = before.get(section, {}), now.get(section, {})
+        for key in sorted(old.keys() | new.keys()):
+            if old.get(key) != new.get(key) and not (section == "loop" and key in RESUMABLE):
+                differing.append(f"{section}.{key}")
+    return differing
