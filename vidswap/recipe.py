@@ -15,6 +15,8 @@ from typing import Any, Literal
 from vidswap import paths, schema
 from vidswap.errors import RecipeError
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 
 def _unit(name: str, value: float, low: float = 0.0, high: float = 1.0) -> None:
     if not low <= value <= high:
@@ -189,7 +191,7 @@ class RunOptions:
     """Execution; none of it changes the picture, but for the rounding of a lower precision."""
 
     device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     """Arithmetic of networks."""
     batch: int = 4
     """Faces per engine call."""
@@ -227,7 +229,8 @@ class Recipe:
 
     def render_key(self) -> str:
         """Digest of what pass two reads."""
-        return digest(self, ("decode", "engine", "encode"))
+        key = digest(self, ("decode", "engine", "encode"))
+        return key if self.run.precision == "fp32" else f"{key}-{self.run.precision}"
 
 
 def digest(recipe: Recipe, sections: Iterable[str]) -> str:

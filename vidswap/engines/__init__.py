@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.recipe import EngineOptions
+from vidswap.recipe import EngineOptions, Precision
 from vidswap.types import Box, Need, Patch, SourceFace, TargetFace, Track, TrackFrame
 
 Identity = Any
@@ -58,11 +58,24 @@ class SwapEngine(Protocol):
 ENGINES = {
     "mesh": "vidswap.engines.mesh:Mesh",
     "identity": "vidswap.engines.identity:IdentitySwap",
+    "latentswap": "vidswap.engines.latentswap:LatentSwap",
 }
 
 
-def create(options: EngineOptions, device: str = "cpu") -> SwapEngine:
-    """Build the engine that ``options.name`` names."""
+def create(
+    options: EngineOptions, device: str = "cpu", precision: Precision = "fp32"
+) -> SwapEngine:
+    """Build the engine that ``options.name`` names.
+
+    Args:
+        options: The recipe's ``engine`` section.
+        device: Where its networks run.
+        precision: Their arithmetic; engines without a network have none.
+
+    Raises:
+        WeightsError: Weights it reads are not here, or not what they should be.
+        RecipeError: Options that do not go with the weights.
+    """
     module, _, attribute = ENGINES[options.name].partition(":")
-    engine: SwapEngine = getattr(import_module(module), attribute)(options, device)
+    engine: SwapEngine = getattr(import_module(module), attribute)(options, device, precision)
     return engine

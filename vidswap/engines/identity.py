@@ -15,8 +15,10 @@ class IdentitySwap:
     name = "identity"
     needs: frozenset[Need] = frozenset({"mesh"})
 
-    def __init__(self, options: IdentityEngine, device: str) -> None:
-        del options, device
+    def __init__(
+        self, options: IdentityEngine, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        del options, device, precision
 
     def identify(self, sources: Sequence[SourceFace]) -> None:
         """Nothing to learn."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidswap.checks import check_shape
-from vidswap.models.irse import WIDTHS, Trunk
+from vidswap.models.irse import DEPTHS, WIDTHS, Trunk
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 COARSE, MIDDLE = 3, 7
@@ -37,9 +37,15 @@ class EncoderConfig:
     mapping_layers: int = 8
     input_size: int = 256
     """Side of the picture that is read, pixels."""
+    widths: tuple[int, int, int, int] = WIDTHS
+    """Channels of the trunk's stages."""
+    depths: tuple[int, int, int, int] = DEPTHS
+    """Blocks of the trunk's stages."""
 
     def __post_init__(self) -> None:
-        """Check the size."""
+        """Check the sizes."""
+        if min(self.widths) < 16 or min(self.depths) < 1:
+            raise ValueError("widths must be 16 at least, depths 1")
         if self.num_ws <= MIDDLE:
             raise ValueError(f"size: {self.size} is too small for the three groups of codes")
 
@@ -105,9 +111,12 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config or EncoderConfig()
         features, side = self.config.style_dim, self.config.input_size // 16
-        self.trunk = Trunk()
-        self.lateral32 = nn.Conv2d(WIDTHS[2], features, 1)
-        self.lateral64 = nn.Conv2d(WIDTHS[1], features, 1)
+        widths, depths = self.config.widths, self.config.depths
+        self.trunk = Trunk(widths, depths)
+        self._stages = tuple(sum(depths[: k + 1]) - 1 for k in (1, 2, 3))
+        self.last = nn.Identity() if widths[3] == features else nn.Conv2d(widths[3], features, 1)
+        self.lateral32 = nn.Conv2d(widths[2], features, 1)
+        self.lateral64 = nn.Conv2d(widths[1], features, 1)
         self.coarse = StyleHeads(COARSE, side, features)
         self.middle = StyleHeads(MIDDLE - COARSE, 2 * side, features)
         self.fine = StyleHeads(self.config.num_ws - MIDDLE, 4 * side, features)
@@ -130,7 +139,8 @@ class Encoder(nn.Module):
     def offsets(self, x: Tensor, stage: int | None = None) -> Tensor:
         """Codes relative to the mean code, (B, num_ws, style_dim); arguments as in ``forward``."""
         check_shape(f"B 3 {self.config.input_size} {self.config.input_size}", x=x)
-        c64, c32, c16 = self.trunk(x, (6, 20, 23))
+        c64, c32, c16 = self.trunk(x, self._stages)
+        c16 = self.last(c16)
         p32 = _double(c16) + self.lateral32(c32)
         p64 = _double(p32) + self.lateral64(c64)
         codes = torch.cat([self.coarse(c16), self.middle(p32), self.fine(p64)], dim=1)

@@ -81,15 +81,20 @@ class Bottleneck(nn.Module):
 
 
 class Trunk(nn.Module):
-    """24 blocks in four stages; each stage starts with stride two."""
+    """Blocks in four stages, 24 in the published network; each stage starts with stride two.
 
-    def __init__(self) -> None:
+    Args:
+        widths: Channels of the stages, 16 at least.
+        depths: Blocks of the stages.
+    """
+
+    def __init__(self, widths: Sequence[int] = WIDTHS, depths: Sequence[int] = DEPTHS) -> None:
         super().__init__()
-        conv = nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        self.stem = nn.Sequential(conv, nn.BatchNorm2d(64), nn.PReLU(64))
+        before = widths[0]
+        conv = nn.Conv2d(3, before, 3, 1, 1, bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(before), nn.PReLU(before))
         self.blocks = nn.ModuleList()
-        before = 64
-        for depth, width in zip(DEPTHS, WIDTHS, strict=True):
+        for depth, width in zip(depths, widths, strict=True):
             for index in range(depth):
                 self.blocks.append(Bottleneck(before, width, 2 if index == 0 else 1))
                 before = width

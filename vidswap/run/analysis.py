@@ -26,6 +26,8 @@ FORMAT = 1
 NAME = "analysis.json"
 MEASURED = 1 << 20
 """Bytes at either end of the input that its digest reads."""
+LATER: frozenset[Need] = frozenset({"latents"})
+"""Needs that a stage of its own serves once the tracks are known, see ``run.latents``."""
 _MEANING = {
     "format": "another version of vidswap",
     "input": "another input file, or this one before it changed",
@@ -147,6 +149,18 @@ class Analysis:
         confidence = float(track.confidence[row])
         return TrackFrame(track.id, index, confidence, track.pose[row], mesh, rows)
 
+    def attach(self, track: Track, rows: Mapping[str, RowFile]) -> None:
+        """Add per-frame rows that a later stage made for a track; ``at`` returns them too.
+
+        Raises:
+            StateError: They are not as many as the track has frames.
+        """
+        for name, file in rows.items():
+            if len(file) != track.frames:
+                message = f"{len(file)} rows of {name}, expected {track.frames}"
+                raise StateError(message, path=file.path, stage="analysis")
+        self._rows[track.id].update(rows)
+
     def meshes(self, track: Track, start: int | None = None, stop: int | None = None) -> F32:
         """(n, 478, 3) smoothed meshes of frames ``[start, stop)``, by default of the whole track."""
         return self._rows[track.id]["mesh"][self._range(track, start, stop)]
@@ -242,7 +256,7 @@ def analysis_key(
         "recipe": recipe.analyse_key(),
         "weights": "+".join(w for w in weights if w),
         "frames": f"{start}-{stop}",
-        "needs": ",".join(sorted({"mesh", *needs})),
+        "needs": ",".join(sorted({"mesh", *needs} - LATER)),
     }
 
 

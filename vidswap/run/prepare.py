@@ -99,8 +99,19 @@ def make_ready(request: Request) -> Ready:
     check_photos(photos)
     check_rules(request)
     target = open_target(request)
-    engine = create(request.recipe.engine, device_of(request.recipe))
+    engine = engine_of(request)
     return Ready(target, engine, people(request, engine))
+
+
+def engine_of(request: Request) -> SwapEngine:
+    """The recipe's engine on the recipe's device.
+
+    Raises:
+        RecipeError: The device is not here, or options do not go with the weights.
+        WeightsError: Weights are missing, or not what they should be.
+    """
+    recipe = request.recipe
+    return create(recipe.engine, device_of(recipe), recipe.run.precision)
 
 
 def prepare(request: Request) -> Job:

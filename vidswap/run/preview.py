@@ -9,6 +9,7 @@ from typing import Any
 from vidswap.errors import NoFaceError
 from vidswap.media.decode import open_reader
 from vidswap.run.job import check_distinct, check_output
+from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, obtain, plans_for
 from vidswap.run.prepare import Ready, Target, make_ready
 from vidswap.run.recorder import thumbnail
@@ -79,6 +80,7 @@ def _swapped(request: Request, prepared: Ready, window: Target, index: int) -> t
     """One frame before and after, and how many faces changed in it."""
     analysis = obtain(request, window, prepared.engine.needs)
     cast = cast_of(replace(request, allow_no_face=True), analysis, prepared)
+    prepare_latents(request, window, analysis, prepared.engine, cast)
     plans = plans_for(analysis, prepared, cast)
     batches = FaceBatches(analysis, prepared.engine, plans, request.recipe.run)
     with open_reader(window.info, request.recipe.decode) as reader:

@@ -8,16 +8,17 @@ from time import perf_counter
 from typing import Any
 
 from vidswap import __version__, schema
-from vidswap.engines import Plan, create
+from vidswap.engines import Plan
 from vidswap.errors import VidswapError
 from vidswap.media.decode import open_reader
 from vidswap.media.mux import Record, Writer
 from vidswap.media.verify import verify
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import producing_output
+from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, obtain, plans_for, require
 from vidswap.run.people import likeness_of
-from vidswap.run.prepare import Job, Target, open_target, prepare
+from vidswap.run.prepare import Job, Target, engine_of, open_target, prepare
 from vidswap.run.recorder import Recorder
 from vidswap.run.render import FaceBatches, Rendered, render
 from vidswap.run.report import write_report
@@ -56,7 +57,9 @@ def analyse_only(request: Request) -> dict[str, Any]:
     """
     began = perf_counter()
     target = open_target(request)
-    analysis = obtain(request, target, create(request.recipe.engine).needs)
+    engine = engine_of(request)
+    analysis = obtain(request, target, engine.needs)
+    prepare_latents(request, target, analysis, engine)
     return {
         "work": str(target.work),
         "input": str(request.input),
@@ -74,8 +77,9 @@ def _produce(request: Request, analysis_of: AnalysisOf) -> dict[str, Any]:
     job = prepare(request)
     with producing_output(job.output, overwrite=request.overwrite) as part:
         analysis = analysis_of(request, job.ready.target, job.ready.engine.needs)
-        analysed = perf_counter()
         cast = cast_of(request, analysis, job.ready)
+        prepare_latents(request, job.ready.target, analysis, job.ready.engine, cast)
+        analysed = perf_counter()
         plans = plans_for(analysis, job.ready, cast)
         chosen = [track for track in analysis.tracks if track.id in plans]
         recorder = None if request.report is None else Recorder(chosen, likeness_of(cast))

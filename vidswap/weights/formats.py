@@ -77,6 +77,9 @@ def sniff(path: Path) -> str:
         raise WeightsError(f"cannot be read: {error.strerror}", path=path, stage=STAGE) from None
     if not head:
         raise WeightsError("the file is empty (0 bytes)", path=path, stage=STAGE)
+    # First: its leading length may look like any other format's magic, such as a pickle's 0x80.
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100 << 20:
+        return "safetensors"
     _refuse_foreign(head, path)
     if head.startswith(b"PK\x03\x04"):
         return _sniff_zip(path)
@@ -84,8 +87,6 @@ def sniff(path: Path) -> str:
         return "torch"
     if head[:1] == b"\x80":
         return "pickle"
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 100 << 20:
-        return "safetensors"
     if head.startswith(b"MATLAB 5.0"):
         return "matlab"
     return "unknown"

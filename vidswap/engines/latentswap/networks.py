@@ -1,0 +1,209 @@
+"""The three networks of LatentSwap: found and checked at once, read when they are first needed."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vidswap import zoo
+from vidswap.errors import WeightsError
+from vidswap.models.e4e import Autoencoder
+from vidswap.models.latentswap import LatentMixer
+from vidswap.types import F32, U8
+from vidswap.weights import manifest
+from vidswap.weights.cache import Store, hash_file
+
+STAGE = "weights"
+TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What must agree between the networks."""
+
+    layers: int
+    width: int
+    """Features of a code."""
+    size: int
+    """Side of the picture that is generated, or of the one that is read."""
+
+
+def find(names: dict[str, str], store: Store) -> dict[str, Path]:
+    """Files of the checkpoints, by the place they take.
+
+    Raises:
+        WeightsError: Some are not here: names every one, and how to get it.
+    """
+    found, missing = {}, {}
+    for role, name in names.items():
+        path = store.ready(manifest.get(name, store.root).name)
+        if path is None:
+            missing[role] = name
+        else:
+            found[role] = path
+    if missing:
+        lines = ", ".join(f"engine.{role} = {name}" for role, name in missing.items())
+        fetch = "; ".join(f"vidswap weights fetch {n}" for n in dict.fromkeys(missing.values()))
+        raise WeightsError(
+            f"weights that the pipeline needs are not here: {lines}",
+            path=store.root,
+            stage=STAGE,
+            hint=f"{fetch}; a file that you have: vidswap weights add FILE",
+        )
+    return found
+
+
+def part(role: str, network: nn.Module) -> nn.Module | None:
+    """The part of a checkpoint's network that can take a place; None where none can."""
+    if role == "mixer":
+        return network if isinstance(network, LatentMixer) else None
+    if isinstance(network, Autoencoder):
+        return network.encoder if role == "encoder" else network.decoder
+    makes_pictures = hasattr(network, "synthesis")
+    if role == "generator":
+        return network if makes_pictures else None
+    config = getattr(network, "config", None)
+    reads_pictures = hasattr(config, "input_size") and hasattr(config, "num_ws")
+    return network if reads_pictures and not makes_pictures else None
+
+
+def shape(role: str, network: Any) -> Shape:
+    """Numbers of a network in its place."""
+    config = network.config
+    if role == "mixer":
+        return Shape(config.layers, config.style_dim, 0)
+    if role == "encoder":
+        return Shape(config.num_ws, config.style_dim, config.input_size)
+    return Shape(network.num_ws, network.style_dim, network.size)
+
+
+@dataclass
+class Networks:
+    """Generator, encoder and mixer that fit each other.
+
+    Args:
+        names: Checkpoints by place: ``generator``, ``encoder``, ``mixer``.
+        device: Where they run.
+        precision: Arithmetic: ``fp32``, ``bf16`` or ``fp16``.
+        store: The weights folder; the user's by default.
+
+    Raises:
+        WeightsError: Missing, of the wrong kind, or made for other codes.
+    """
+
+    names: dict[str, str]
+    device: str = "cpu"
+    precision: str = "fp32"
+    store: Store = field(default_factory=Store.default)
+
+    def __post_init__(self) -> None:
+        """Find the files and compare what they hold; no tensor is read."""
+        self._paths = find(self.names, self.store)
+        self.shapes = {role: self._outline(role) for role in self.names}
+        mixer, others = self.shapes["mixer"], ("generator", "encoder")
+        for role in others:
+            if self.shapes[role].layers != mixer.layers or self.shapes[role].width != mixer.width:
+                have = f"{self.shapes[role].layers} × {self.shapes[role].width}"
+                raise WeightsError(
+                    f"{self.names['mixer']} mixes {mixer.layers} × {mixer.width} codes, but "
+                    f"{role} {self.names[role]} has {have}",
+                    stage=STAGE,
+                    hint="choose engine.generator, engine.encoder and engine.mixer of one family",
+                )
+
+    @property
+    def layers(self) -> int:
+        """Codes of one picture."""
+        return self.shapes["mixer"].layers
+
+    @property
+    def input_size(self) -> int:
+        """Side of the crops that the encoder reads, pixels."""
+        return self.shapes["encoder"].size
+
+    @property
+    def size(self) -> int:
+        """Side of the crops that are generated, pixels."""
+        return self.shapes["generator"].size
+
+    @cached_property
+    def encoder_digest(self) -> str:
+        """What stored codes depend on: SHA-256 of the encoder's weights, and the arithmetic."""
+        record = self.store.record(self.names["encoder"])
+        digest = record.stored_sha256 if record else hash_file(self._paths["encoder"])[0]
+        return digest if self.precision == "fp32" else f"{digest}-{self.precision}"
+
+    @torch.inference_mode()
+    def encode(self, crops: U8) -> F32:
+        """Codes of faces.
+
+        Args:
+            crops: (B, S, S, 3) FFHQ crops, S as the encoder reads.
+
+        Returns:
+            (B, layers, width)
+        """
+        pictures = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
+        pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
+        with self._arithmetic():
+            codes = self._encoder(pictures)
+        return np.asarray(codes.float().cpu().numpy())
+
+    @torch.inference_mode()
+    def mix(self, source: F32, target: F32) -> F32:
+        """(B, layers, width) source and target codes → codes of the swap."""
+        codes = (
+            torch.from_numpy(np.ascontiguousarray(c)).to(self.device) for c in (source, target)
+        )
+        with self._arithmetic():
+            mixed = self._mixer(*codes)
+        return np.asarray(mixed.float().cpu().numpy())
+
+    @torch.inference_mode()
+    def generate(self, codes: F32) -> F32:
+        """(B, layers, width) codes → (B, S, S, 3) pictures in [0, 1], with the stored noise."""
+        with self._arithmetic():
+            pictures = self._generator.synthesis(torch.from_numpy(codes).to(self.device))
+        rgb = (pictures.float() * 0.5 + 0.5).clamp(0, 1)
+        return np.asarray(rgb.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        wanted = TYPES[self.precision]
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, wanted, enabled=wanted is not torch.float32)
+
+    @cached_property
+    def _encoder(self) -> nn.Module:
+        return self._load("encoder")
+
+    @cached_property
+    def _mixer(self) -> nn.Module:
+        return self._load("mixer")
+
+    @cached_property
+    def _generator(self) -> Any:
+        return self._load("generator")
+
+    def _load(self, role: str) -> nn.Module:
+        network = part(role, zoo.load_file(self._paths[role]))
+        assert network is not None  # the outline had it
+        network.requires_grad_(False).eval()
+        if hasattr(network, "freeze"):
+            network.freeze()
+        return network.to(self.device)
+
+    def _outline(self, role: str) -> Shape:
+        network = part(role, zoo.outline_file(self._paths[role]))
+        if network is None:
+            raise WeightsError(
+                f"{self.names[role]} cannot be the {role} of LatentSwap",
+                path=self._paths[role],
+                stage=STAGE,
+                hint=f"set engine.{role} to the name of a {role}: vidswap weights list",
+            )
+        return shape(role, network)
