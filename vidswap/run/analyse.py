@@ -1,31 +1,41 @@
-"""Pass one: one look at every frame, in order, then everything that couples frames.
+"""Pass one: one look at every frame, span by span, then everything that couples frames.
 
-Frames stream through cut detection and tracking; what a track needs is spooled to disk as it grows
-and smoothed when it ends, in windows. Memory does not grow with the clip.
+Spans are followed on their own and stored; their tracks are joined where neighbours overlap, and
+each track is smoothed as a whole when its last span is known. Memory does not grow with the clip.
 """
 
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
-from vidswap.errors import StateError, VidswapError
-from vidswap.faces.detect import open_detector
-from vidswap.faces.embed import open_embedder
-from vidswap.faces.landmarks import Landmarker
-from vidswap.faces.shots import SIDE, ShotSplitter
-from vidswap.faces.track import Tracker
-from vidswap.media.decode import open_reader
-from vidswap.media.frame import Frame
+import numpy as np
+
+from vidswap.errors import StateError
+from vidswap.faces.facemesh import FaceMesh
 from vidswap.recipe import Recipe
-from vidswap.run.analysis import Analysis, analysis_key
-from vidswap.run.collect import TrackWriter
+from vidswap.run.analyse_join import Chain, matches, seed
+from vidswap.run.analyse_span import Seed, analyse_span, digest_of
+from vidswap.run.analysis import Analysis
+from vidswap.run.collect import collector_for
+from vidswap.run.finish import Collected, Finisher
+from vidswap.run.spans import (
+    PREFIX,
+    Span,
+    SpanResult,
+    SpanTask,
+    discard,
+    pending,
+    read_span,
+    storing,
+)
 from vidswap.run.store import Store
 from vidswap.types import Need, Shot, VideoInfo
 
 Progress = Callable[[int, int], None]
 """Called with the frames done and the frames in all."""
+Note = Callable[[str], None]
 
 
 def analyse(
@@ -35,11 +45,13 @@ def analyse(
     needs: frozenset[Need],
     frames: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    note: Note | None = None,
 ) -> Analysis:
     """Find, follow and smooth every face of a clip, and store what engines need.
 
-    A clip without any face gives an analysis without tracks. An analysis that is in the folder is
-    replaced once the new one is whole; a crash or an interrupt leaves the old one.
+    Spans that an earlier run has finished are not done again. A clip without any face gives an
+    analysis without tracks. An analysis that is in the folder is replaced once the new one is
+    whole; a crash or an interrupt leaves the old one.
 
     Args:
         info: The clip's index.
@@ -48,60 +60,150 @@ def analyse(
         needs: What the engine asks for.
         frames: Range of frames, the whole clip for None.
         progress: Told after every frame.
+        note: Told where an earlier run is taken up.
 
     Raises:
         WeightsError: No detector is installed.
         MediaError: A frame cannot be read.
         StateError: The folder cannot be written to.
     """
-    start, stop = frames or (0, info.frames)
-    key = analysis_key(info, recipe, needs, (start, stop))
+    task = SpanTask.of(info, recipe, folder, needs, frames)
     try:
-        with Store(folder) as store:
-            writer = TrackWriter(store.data, info, recipe, needs, open_embedder())
-            shots = _stream(info, recipe, (start, stop), writer, progress)
-            store.commit(info, key, (start, stop), shots, writer.tracks())
-    except OSError as error:
-        if isinstance(error, VidswapError):
-            raise
-        message = f"cannot store the analysis: {error.strerror or error}"
-        raise StateError(message, path=folder, stage="analyse") from error
-    return Analysis(folder)
+        tidy(task)
+        todo = pending(task)
+        if note and len(todo) < len(task.spans):
+            note(f"resuming: {len(task.spans) - len(todo)} of {len(task.spans)} spans are analysed")
+        done = task.stop - task.start - sum(span.stop - span.start for span in todo)
+        for span in todo:
+            analyse_span(task, span, _shifted(progress, done, task.stop - task.start))
+            done += span.stop - span.start
+        return merge(task)
+    finally:
+        # What an interrupt leaves is worth keeping only if a span is whole.
+        for empty in (task.folder, folder):
+            with suppress(OSError):
+                empty.rmdir()
 
 
-def _stream(
-    info: VideoInfo,
-    recipe: Recipe,
-    frames: tuple[int, int],
-    writer: TrackWriter,
-    progress: Progress | None,
-) -> tuple[Shot, ...]:
-    """Send every frame through cut detection and tracking; returns the shots."""
-    start, stop = frames
-    cuts: list[int] = []
-    with ExitStack() as stack:
-        detector = stack.enter_context(closing(open_detector(recipe.detect)))
-        landmarker = stack.enter_context(closing(Landmarker()))
-        tracker = Tracker(detector, landmarker, recipe.track, recipe.detect, writer)
-        splitter = ShotSplitter(recipe.shots)
-        reader = stack.enter_context(open_reader(info, recipe.decode))
-        waiting: deque[Frame] = deque()
+def merge(task: SpanTask) -> Analysis:
+    """Join, smooth and store what the spans gave; the same whoever did them, in whatever order.
 
-        def take(verdicts: list[bool]) -> None:
-            for starts in verdicts:
-                frame = waiting.popleft()
-                if starts:
-                    cuts.append(frame.index)
-                    writer.shot_starts(frame.index)
-                tracker.add(frame, info.seconds(frame.index), starts_shot=starts)
-                if progress:
-                    progress(frame.index + 1 - start, stop - start)
+    A span that is missing or damaged is done here. So is, once more, one that did not find a face
+    which the span before was following: told where it is, it looks again.
 
-        for frame in reader.frames(start, stop):
-            waiting.append(frame)
-            take(splitter.add(frame.luma(SIDE)))
-        take(splitter.flush())
-        writer.shot_starts(stop)
-        tracker.finish()
-    edges = [*cuts, stop]
-    return tuple(Shot(a, b) for a, b in pairwise(edges))
+    Raises:
+        WeightsError: No detector is installed.
+        MediaError: A frame cannot be read.
+        StateError: The folder cannot be written to.
+    """
+    with storing(task.work), Store(task.work, task.digest) as store:
+        merger = _Merger(task, store.data)
+        for span in task.spans:
+            merger.add(span)
+        shots, tracks = merger.end()
+        store.commit(task.info, task.key, (task.start, task.stop), shots, tracks)
+        discard([task.folder])
+    return Analysis(task.work)
+
+
+def tidy(task: SpanTask) -> None:
+    """Remove what dead runs left. Only for whoever holds the lock of the work folder."""
+    stale = [path for path in task.work.glob(f"{PREFIX}*") if path != task.folder]
+    discard([*stale, *task.folder.glob(".*.part")])
+
+
+def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int], None] | None:
+    if progress is None:
+        return None
+    return lambda frames: progress(done + frames, total)
+
+
+class _Merger:
+    """Takes spans in order; a track is finished as soon as no later span can go on with it.
+
+    Args:
+        task: The analysis.
+        folder: Where finished tracks go.
+    """
+
+    def __init__(self, task: SpanTask, folder: Path) -> None:
+        self._task = task
+        self._finisher = Finisher(folder, task.recipe.smooth, FaceMesh.load())
+        new = collector_for(task.needs)
+        self._joiner = None if new is None else new()
+        self._open: list[Chain] = []
+        self._cuts: list[int] = []
+        self._finished: list[Collected] = []
+        self._count = 0
+
+    def add(self, span: Span) -> None:
+        """Go on with the next span."""
+        result = self._read(span)
+        pairs = matches(self._open, result)
+        if seeds := self._lost(result, set(pairs.values())):
+            result = self._read(span, seeds)
+            pairs = matches(self._open, result)
+        self._cuts += result.cuts
+        going, fresh = set(), []
+        for part in result.parts:
+            at = pairs.get(part.number)
+            if at is not None:
+                self._open[at].add(part, self._task.info, self._joiner)
+                going.add(at)
+            elif part.start + len(part.arrays["seen"]) > span.start:
+                # What is seen in the lead-in alone is for the span before to tell.
+                fresh.append(Chain())
+                fresh[-1].add(part, self._task.info, self._joiner)
+        for at, chain in enumerate(self._open):
+            if at not in going or chain.stop <= span.start:
+                self._finish(chain)
+        later = [chain for at, chain in enumerate(self._open) if at in going]
+        self._open = [chain for chain in later if chain.stop > span.start] + fresh
+
+    def end(self) -> tuple[tuple[Shot, ...], list[Collected]]:
+        """Shots, and tracks ordered by first frame, then from left to right."""
+        self._cuts.append(self._task.stop)
+        for chain in self._open:
+            self._finish(chain)
+        shots = tuple(Shot(a, b) for a, b in pairwise(self._cuts))
+        return shots, sorted(self._finished, key=lambda t: (t.start, t.left))
+
+    def _read(self, span: Span, seeds: tuple[Seed, ...] = ()) -> SpanResult:
+        place = self._task.place(span, digest_of(seeds))
+        for _ in range(2):
+            if (result := read_span(place, self._task)) is not None:
+                return result
+            analyse_span(self._task, span, seeds=seeds)
+        raise StateError("cannot be read back", path=place, stage="analyse")
+
+    def _lost(self, result: SpanResult, going: set[int]) -> tuple[Seed, ...]:
+        """Faces that were followed up to the border, that no cut ends, and that are not found."""
+        if result.span.start in result.cuts:
+            return ()
+        chains = [c for at, c in enumerate(self._open) if at not in going and c.last.alive]
+        seeds = [seed(chain, result.lead) for chain in chains if chain.stop > result.lead]
+        return tuple(s for s in seeds if s is not None)
+
+    def _finish(self, chain: Chain) -> None:
+        number = bisect_right(self._cuts, chain.start) - 1
+        end = self._cuts[number + 1] if number + 1 < len(self._cuts) else 1 << 62
+        shot = Shot(self._cuts[number], end)
+        if not self._counts(chain, shot):
+            return
+        info = self._task.info
+        seconds = np.array([info.seconds(i) for i in range(chain.start, chain.stop)])
+        whole = chain.whole(f"track-{self._count:05d}", number, self._joiner)
+        self._count += 1
+        self._finished.append(self._finisher.finish(whole, seconds, shot))
+
+    def _counts(self, chain: Chain, shot: Shot) -> bool:
+        """Whether there is enough evidence for a face."""
+        info, seen = self._task.info, int(chain.column("seen").sum())
+        if shot.stop - shot.start == 1 or info.frames == 1:
+            return seen == 1
+        seconds = info.seconds(chain.stop - 1) - info.seconds(chain.start)
+        whole = chain.start == shot.start and chain.stop == shot.stop
+        # n frames last n intervals, though the first and the last lie n - 1 apart.
+        count = chain.stop - chain.start
+        lasts = seconds * count / max(count - 1, 1)
+        return seen >= 2 and (whole or lasts >= self._task.recipe.track.min_length - 1e-6)

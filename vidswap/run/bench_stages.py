@@ -16,7 +16,9 @@ from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.recipe import DecodeOptions, Recipe
 from vidswap.run import analyse as pass_one
+from vidswap.run import analyse_span as one_span
 from vidswap.run.collect import TrackWriter
+from vidswap.run.finish import Finisher
 from vidswap.types import Need, VideoInfo
 
 STAGES = (
@@ -35,6 +37,7 @@ _POINTS: tuple[tuple[type, str, str], ...] = (
     (AppearanceCollector, "add", "appearance"),
     (FlowMeter, "step", "flow"),
     (TrackWriter, "close", "finish"),
+    (Finisher, "finish", "finish"),
 )
 _AHEAD = 24
 """Frames decoded before they are analysed, so that the decoder's threads do not work meanwhile."""
@@ -100,7 +103,7 @@ def stages(
             yield _Batches(reader, clock)
 
     with ExitStack() as stack:
-        _put(stack, pass_one, "open_reader", batched)
+        _put(stack, one_span, "open_reader", batched)
         for owner, method, stage in _POINTS:
             _put(stack, owner, method, clock.timed(getattr(owner, method), stage))
         with clock.stage("other"):

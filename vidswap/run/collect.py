@@ -1,24 +1,99 @@
-"""Spools what tracking finds, track by track, and finishes each track when it ends."""
+"""Spools what tracking finds in one span of a clip, track by track, before anything is smoothed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.faces.embed import Embedder, five_points
 from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.flow import FlowMeter
 from vidswap.faces.landmarks import Landmarks, eye_distance
 from vidswap.faces.pose import PoseFit
 from vidswap.faces.track import Picture, eight_bit
 from vidswap.ops.geometry import bounds
-from vidswap.recipe import Recipe
-from vidswap.run.finish import Collected, Collector, Finisher, Growing, Row
-from vidswap.run.rows import Spool
-from vidswap.types import Box, Need, Shot, VideoInfo
+from vidswap.run.rows import RowFile, Spool
+from vidswap.types import F32, U8, U16, Box, Need, VideoInfo
 
 EMBEDDINGS = 8
 EMBED_EVERY = 0.4
 """Seconds between the frames a track's identity is taken from."""
+
+Row = NDArray[np.generic]
+
+
+class Collector(Protocol):
+    """Measures one track while its frames pass by; ``AppearanceCollector`` is one."""
+
+    cutoffs: Mapping[str, float]
+
+    def footprint(self, mesh: F32) -> Box: ...
+
+    def add(
+        self, seconds: float, rgb: U8 | U16, box: Box, mesh: F32, weight: float, frame: int
+    ) -> Mapping[str, Row]: ...
+
+    def gather(self) -> Mapping[str, Row]:
+        """What it keeps for the whole track."""
+        ...
+
+    @staticmethod
+    def join(a: Mapping[str, Row], b: Mapping[str, Row], start: int) -> Mapping[str, Row]:
+        """What it would keep of two parts of a track, the second one from ``start`` on."""
+        ...
+
+    @staticmethod
+    def combine(kept: Mapping[str, Row]) -> Mapping[str, Row]:
+        """Static arrays from what was kept of the whole track."""
+        ...
+
+
+def collector_for(needs: frozenset[Need]) -> Callable[[], Collector] | None:
+    """Makes what measures a track for these needs; None where landmarks are all."""
+    if "appearance" not in needs:
+        return None
+    from vidswap.faces.appearance import AppearanceCollector
+
+    return AppearanceCollector
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One track in one span."""
+
+    number: int
+    start: int
+    rows: dict[str, RowFile]
+    """Per-frame rows by name, ``mesh`` among them."""
+    arrays: dict[str, Row]
+    """``score``, ``spread`` and ``seen`` by frame; identity ``vectors`` and the frames they are
+    ``taken`` from; what the collector keeps, its names after ``kept.``."""
+    alive: bool
+    """Whether it was still followed, or looked for, where the span ends."""
+
+
+@dataclass(slots=True, eq=False)
+class Growing:
+    """A track while it grows."""
+
+    name: str
+    start: int
+    collector: Collector | None
+    flow: FlowMeter = field(default_factory=FlowMeter)
+    scores: list[float] = field(default_factory=list)
+    spreads: list[float] = field(default_factory=list)
+    seen: list[bool] = field(default_factory=list)
+    spools: dict[str, Spool] = field(default_factory=dict)
+    last: dict[str, Row] = field(default_factory=dict)
+    """Last rows that were seen, by name, the mesh among them."""
+    unseen: int = 0
+    """Frames since then, not spooled yet."""
+    vectors: list[F32] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
+    embedded_at: float = -np.inf
 
 
 class TrackWriter:
@@ -27,7 +102,6 @@ class TrackWriter:
     Args:
         folder: Where the files go.
         info: For time stamps.
-        recipe: Smoothing and the shortest track kept.
         needs: ``appearance`` collects the rows the mesh engine asks for.
         embedder: Gives tracks an identity, if there is one.
     """
@@ -36,28 +110,21 @@ class TrackWriter:
         self,
         folder: Path,
         info: VideoInfo,
-        recipe: Recipe,
         needs: frozenset[Need],
         embedder: Embedder | None = None,
     ) -> None:
-        self._folder, self._info, self._recipe = folder, info, recipe
-        self._needs, self._embedder = needs, embedder
-        self._mesh = FaceMesh.load()
-        self._pose = PoseFit(self._mesh)
-        self._finisher = Finisher(folder, recipe.smooth, self._mesh)
+        self._folder, self._info, self._embedder = folder, info, embedder
+        self._new_collector = collector_for(needs)
+        self._pose = PoseFit(FaceMesh.load())
         self._growing: dict[int, Growing] = {}
-        self._finished: list[Collected] = []
-        self._cuts: list[int] = []
-
-    def shot_starts(self, index: int) -> None:
-        """Note a cut before a frame, or the end of the clip; tracks that end now end there."""
-        self._cuts.append(index)
+        self._parts: list[Part] = []
+        self._over = False
 
     def row(self, track: int, shot: int, picture: Picture, found: Landmarks | None) -> None:
         """Spool one frame of a track."""
         growing = self._growing.get(track)
         if growing is None:
-            growing = self._growing[track] = self._begin(track, shot, picture.index)
+            growing = self._growing[track] = self._begin(track, picture.index)
         if found is None:
             growing.unseen += 1
             return
@@ -70,34 +137,36 @@ class TrackWriter:
         growing.last = dict(rows)
 
     def close(self, track: int) -> None:
-        """Finish a track, or drop it if it is too short to be one."""
+        """The track ends with the last frame in which it was seen."""
         growing = self._growing.pop(track, None)
         if growing is None:
             return
-        stop = growing.start + len(growing.seen)
-        if self._counts(growing, stop):
-            seconds = np.array([self._info.seconds(i) for i in range(growing.start, stop)])
-            shot = self._shot_of(growing.start)
-            self._finished.append(self._finisher.finish(growing, seconds, shot))
-        else:
-            growing.meshes.drop()
-            for spool in growing.spools.values():
-                spool.drop()
+        arrays: dict[str, Row] = {
+            "score": np.array(growing.scores),
+            "spread": np.array(growing.spreads),
+            "seen": np.array(growing.seen),
+            "vectors": np.array(growing.vectors, np.float32),
+            "taken": np.array(growing.taken, np.int64),
+        }
+        if growing.collector is not None:
+            kept = growing.collector.gather()
+            arrays |= {f"kept.{name}": np.asarray(array) for name, array in kept.items()}
+        rows = {name: spool.close() for name, spool in growing.spools.items()}
+        self._parts.append(Part(track, growing.start, rows, arrays, alive=self._over))
 
-    def tracks(self) -> list[Collected]:
-        """All tracks, ordered by first frame, then from left to right."""
-        return sorted(self._finished, key=lambda t: (t.start, t.left))
+    def end(self) -> None:
+        """The span is over: tracks that close from now on have not ended by themselves."""
+        self._over = True
+
+    def parts(self) -> list[Part]:
+        """All tracks, in the order in which they were found."""
+        return sorted(self._parts, key=lambda part: part.number)
 
     # --- while a track grows
 
-    def _begin(self, track: int, shot: int, start: int) -> Growing:
-        name = f"track-{track:05d}"
-        collector: Collector | None = None
-        if "appearance" in self._needs:
-            from vidswap.faces.appearance import AppearanceCollector
-
-            collector = AppearanceCollector()
-        return Growing(name, shot, start, Spool(self._folder / f"{name}.raw"), collector)
+    def _begin(self, track: int, start: int) -> Growing:
+        collector = None if self._new_collector is None else self._new_collector()
+        return Growing(f"track-{track:05d}", start, collector)
 
     def _measure(self, growing: Growing, picture: Picture, found: Landmarks) -> Mapping[str, Row]:
         seconds = self._info.seconds(picture.index)
@@ -109,7 +178,9 @@ class TrackWriter:
             return growing.last and {n: r for n, r in growing.last.items() if n != "mesh"}
         trust = found.score * float(np.clip((0.1 - found.spread) / 0.05, 0, 1))
         pixels = picture.rgb(box)
-        rows = dict(growing.collector.add(seconds, pixels, box, found.mesh, trust))
+        rows: dict[str, Any] = dict(
+            growing.collector.add(seconds, pixels, box, found.mesh, trust, picture.index)
+        )
         rows["flow"] = growing.flow.step(picture.index, pixels, box, found.mesh)
         return rows
 
@@ -127,6 +198,7 @@ class TrackWriter:
         box = box.clip(picture.width, picture.height)
         points = five_points(found.mesh) - np.array([box.left, box.top], np.float32)
         growing.vectors.append(self._embedder.embed(eight_bit(picture.rgb(box)), points))
+        growing.taken.append(picture.index)
         growing.embedded_at = seconds
 
     def _bridge(self, growing: Growing, rows: Mapping[str, Row]) -> None:
@@ -141,30 +213,9 @@ class TrackWriter:
 
     def _append(self, growing: Growing, rows: Mapping[str, Row]) -> None:
         for name, row in rows.items():
-            if name == "mesh":
-                growing.meshes.append(row[None])
-                continue
             if name not in growing.spools:
-                path = self._folder / f"{growing.name}.{name}.raw"
-                growing.spools[name] = Spool(path)
+                growing.spools[name] = Spool(self._folder / f"{growing.name}.{name}.raw")
             growing.spools[name].append(row[None])
-
-    def _shot_of(self, start: int) -> Shot:
-        after = [c for c in self._cuts if c > start]
-        return Shot(max(c for c in self._cuts if c <= start), min(after, default=1 << 62))
-
-    def _counts(self, growing: Growing, stop: int) -> bool:
-        """Whether there is enough evidence for a face."""
-        shot = self._shot_of(growing.start)
-        seen = sum(growing.seen)
-        if shot.stop - shot.start == 1 or self._info.frames == 1:
-            return seen == 1
-        seconds = self._info.seconds(stop - 1) - self._info.seconds(growing.start)
-        whole = growing.start == shot.start and stop == shot.stop
-        # n frames last n intervals, though the first and the last lie n - 1 apart.
-        count = stop - growing.start
-        lasts = seconds * count / max(count - 1, 1)
-        return seen >= 2 and (whole or lasts >= self._recipe.track.min_length - 1e-6)
 
 
 def _between(a: Row, b: Row, share: float) -> Row:

@@ -1,41 +1,30 @@
 """Finishes a track: everything that couples its frames, in windows, from spool to stored rows."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.faces.flow import FlowMeter, carry
+from vidswap.faces.flow import carry
 from vidswap.faces.pose import PoseFit
 from vidswap.faces.steady import Steadier, confidence
 from vidswap.ops.geometry import bounds
 from vidswap.ops.smooth import fill, interval, settling, smooth
 from vidswap.recipe import SmoothOptions
-from vidswap.run.rows import RowFile, Spool
-from vidswap.types import F32, F64, U8, U16, Box, Shot
+from vidswap.run.rows import RowFile, Rows, Spool
+from vidswap.types import F32, F64, Bool, Shot
 
 WINDOW = 600
 """Frames smoothed at once."""
 
+_JOINED = ("mesh", "flow")
+"""Rows that are stored as meshes."""
+
 Row = NDArray[np.generic]
-
-
-class Collector(Protocol):
-    """Measures one track while its frames pass by; ``AppearanceCollector`` is one."""
-
-    cutoffs: Mapping[str, float]
-
-    def footprint(self, mesh: F32) -> Box: ...
-
-    def add(
-        self, seconds: float, rgb: U8 | U16, box: Box, mesh: F32, weight: float
-    ) -> Mapping[str, Row]: ...
-
-    def finish(self) -> Mapping[str, Row]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -62,26 +51,32 @@ class Collected:
         }  # fmt: skip
 
 
-@dataclass(slots=True, eq=False)
-class Growing:
-    """A track while it grows."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """A track from its first frame to its last, before smoothing."""
 
     name: str
     shot: int
     start: int
-    meshes: Spool
-    collector: Collector | None
-    flow: FlowMeter = field(default_factory=FlowMeter)
-    scores: list[float] = field(default_factory=list)
-    spreads: list[float] = field(default_factory=list)
-    seen: list[bool] = field(default_factory=list)
-    spools: dict[str, Spool] = field(default_factory=dict)
-    last: dict[str, Row] = field(default_factory=dict)
-    """Last rows that were seen, by name, the mesh among them."""
-    unseen: int = 0
-    """Frames since then, not spooled yet."""
-    vectors: list[F32] = field(default_factory=list)
-    embedded_at: float = -np.inf
+    rows: Mapping[str, Rows]
+    """By name; ``mesh`` and, where flow was measured, ``flow`` among them."""
+    score: F64
+    """(T,) presence in [0, 1]."""
+    spread: F64
+    """(T,) disagreement between landmark passes, in eye distances."""
+    seen: Bool
+    """(T,)"""
+    vectors: F32
+    """(n, 512) identities, n may be 0."""
+    static: Mapping[str, Row] | None
+    """Arrays of the track as a whole."""
+    cutoffs: Mapping[str, float]
+    """Hz at which rows are smoothed, by name."""
+
+    @property
+    def stop(self) -> int:
+        """Frame after its last."""
+        return self.start + len(self.seen)
 
 
 class Finisher:
@@ -97,62 +92,57 @@ class Finisher:
         self._folder, self._options, self._mesh = folder, options, mesh
         self._pose = PoseFit(mesh)
 
-    def finish(self, growing: Growing, seconds: F64, shot: Shot) -> Collected:
+    def finish(self, track: Whole, seconds: F64, shot: Shot) -> Collected:
         """Smooth a track and store it.
 
         Args:
-            growing: The track; its spools are closed and removed.
+            track: The track.
             seconds: (T,) time of its frames.
             shot: The shot it lies in, for fading where it enters or leaves inside it.
         """
-        stop = growing.start + len(seconds)
-        seen = np.array(growing.seen)
-        score, spread = np.array(growing.scores), np.array(growing.spreads)
+        score, spread, seen = track.score, track.spread, track.seen
         weights = np.where(seen, np.clip(score, 0.05, 1), 0.0)
-        raw = growing.meshes.close()
-        steadier = Steadier(
-            raw, seconds, weights, self._options, float(np.median(spread[seen])), self._mesh
-        )
-        flow = growing.spools.pop("flow", None)
-        mesh, pose, boxes = self._store_meshes(growing.name, raw, steadier, flow, seconds)
+        doubt = float(np.median(spread[seen]))
+        steadier = Steadier(track.rows["mesh"], seconds, weights, self._options, doubt, self._mesh)
+        mesh, pose, boxes = self._store_meshes(track, steadier, seconds)
         sure = confidence(
             score, spread, seen, seconds,
-            enters=growing.start > shot.start, leaves=stop < shot.stop,
+            enters=track.start > shot.start, leaves=track.stop < shot.stop,
         )  # fmt: skip
         arrays: dict[str, Row] = {"seen": seen, "confidence": sure, "pose": pose, "boxes": boxes}
-        if growing.vectors:
-            mean = np.mean(growing.vectors, 0)
+        if len(track.vectors):
+            mean = np.mean(track.vectors, 0)
             arrays["embedding"] = (mean / max(np.linalg.norm(mean), 1e-9)).astype(np.float32)
-        rows, static = self._store_appearance(growing, seconds, weights)
+        rows = self._store_rows(track, seconds, weights)
         left = float(boxes[0, 0] + boxes[0, 2]) / 2
         return Collected(
-            growing.name, growing.shot, growing.start, stop, left, arrays, mesh | rows, static
-        )
+            track.name, track.shot, track.start, track.stop, left,
+            arrays, mesh | rows, self._store_static(track),
+        )  # fmt: skip
 
     def _store_meshes(
-        self, name: str, raw: RowFile, steadier: Steadier, flow: Spool | None, seconds: F64
+        self, track: Whole, steadier: Steadier, seconds: F64
     ) -> tuple[dict[str, RowFile], F32, F32]:
-        steady = Spool(self._folder / f"{name}.steady.raw")
+        raw = track.rows["mesh"]
+        steady = Spool(self._folder / f"{track.name}.steady.raw")
         for _, part in steadier.run(WINDOW):
             steady.append(part)
-        smoothed = Spool(self._folder / f"{name}.mesh.bin")
-        unsteady = Spool(self._folder / f"{name}.unsteady.bin")
+        smoothed = Spool(self._folder / f"{track.name}.mesh.bin")
+        unsteady = Spool(self._folder / f"{track.name}.unsteady.bin")
         poses, boxes = [], []
-        for first, part in self._carried(steady.close(), flow, seconds):
+        for first, part in self._carried(steady.close(), track.rows.get("flow"), seconds):
             smoothed.append(part)
             unsteady.append((raw[first : first + len(part)] - part).astype(np.float16))
             poses.append(self._pose.angles(part))
             boxes.append(bounds(part[:, :468]))
         files = {"mesh": smoothed.close(), "unsteady": unsteady.close()}
-        raw.path.unlink()
         return files, np.concatenate(poses), np.concatenate(boxes)
 
     def _carried(
-        self, steady: RowFile, spool: Spool | None, seconds: F64
+        self, steady: RowFile, flow: Rows | None, seconds: F64
     ) -> Iterator[tuple[int, F32]]:
-        """Smoothed meshes joined with the flow, in windows; the input files are removed."""
+        """Smoothed meshes joined with the flow, in windows; the file is removed."""
         drift, count = self._options.drift, len(steady)
-        flow = spool.close() if spool else None
         uses = flow is not None and drift > 0 and self._options.method == "whittaker"
         margin = int(np.ceil(settling(drift) / interval(seconds))) + 2 if uses else 0
         for start in range(0, count, WINDOW):
@@ -162,32 +152,31 @@ class Finisher:
             if uses and flow is not None:
                 part = carry(part, flow[low:high], seconds[low:high], drift, self._mesh)
             yield start, part[start - low : stop - low]
-        for file in (steady, flow):
-            if file is not None:
-                file.path.unlink()
+        steady.path.unlink()
 
-    def _store_appearance(
-        self, growing: Growing, seconds: F64, weights: F64
-    ) -> tuple[dict[str, RowFile], str | None]:
+    def _store_rows(self, track: Whole, seconds: F64, weights: F64) -> dict[str, RowFile]:
         files: dict[str, RowFile] = {}
-        if growing.collector is None:
-            return files, None
-        for name, spool in growing.spools.items():
-            raw = spool.close()
-            cutoff = growing.collector.cutoffs.get(name, 0.0)
-            out = Spool(self._folder / f"{growing.name}.{name}.bin")
+        for name, raw in track.rows.items():
+            if name in _JOINED:
+                continue
+            out = Spool(self._folder / f"{track.name}.{name}.bin")
+            cutoff = track.cutoffs.get(name, 0.0)
             for block in smoothed_rows(raw, seconds, weights, cutoff, self._options):
                 out.append(block)
             files[name] = out.close()
-            raw.path.unlink()
-        static = f"{growing.name}.static.npz"
-        with (self._folder / static).open("wb") as file:
-            np.savez(file, **{n: np.asarray(a) for n, a in growing.collector.finish().items()})
-        return files, static
+        return files
+
+    def _store_static(self, track: Whole) -> str | None:
+        if track.static is None:
+            return None
+        name = f"{track.name}.static.npz"
+        with (self._folder / name).open("wb") as file:
+            np.savez(file, **{n: np.asarray(a) for n, a in track.static.items()})
+        return name
 
 
 def smoothed_rows(
-    raw: RowFile, seconds: F64, weights: F64, cutoff: float, options: SmoothOptions
+    raw: Rows, seconds: F64, weights: F64, cutoff: float, options: SmoothOptions
 ) -> Iterator[NDArray[Any]]:
     """Blocks of rows smoothed in time, in windows; a cut-off of 0 only fills unseen rows."""
     dtype, count = raw.dtype, len(raw)

@@ -49,6 +49,7 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
             needs,
             frames,
             lambda done, total: request.watch.progress("analyse", done, total),
+            request.watch.note,
         )
 
 

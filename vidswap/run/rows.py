@@ -1,8 +1,9 @@
 """Arrays that grow row by row on disk, and are read row by row."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,17 @@ from numpy.typing import NDArray
 from vidswap.errors import StateError
 
 Array = NDArray[Any]
+
+
+class Rows(Protocol):
+    """A (T, ...) array that is read block by block."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Array: ...
 
 
 class Spool:
@@ -120,3 +132,39 @@ class RowFile:
     def restore(cls, folder: Path, table: dict[str, Any]) -> "RowFile":
         """The file that ``describe`` described."""
         return cls(folder / table["file"], tuple(table["shape"]), table["dtype"], table["rows"])
+
+
+class JoinedRows:
+    """Rows of several arrays, one after another.
+
+    Args:
+        parts: Each with the range of its rows that counts.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Rows, int, int]]) -> None:
+        self._parts = tuple(parts)
+        self._starts = np.cumsum([0, *(stop - start for _, start, stop in parts)]).tolist()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all parts."""
+        return self._parts[0][0].dtype
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: slice) -> Array:
+        """(n, ...) rows, the caller's own.
+
+        Raises:
+            StateError: A file is gone or too short.
+        """
+        start, stop, _ = rows.indices(len(self))
+        blocks = []
+        for (part, first, last), begin in zip(self._parts, self._starts, strict=False):
+            low, high = max(start - begin, 0), min(stop - begin, last - first)
+            if low < high:
+                blocks.append(part[first + low : first + high])
+        if len(blocks) == 1:
+            return blocks[0]
+        return np.concatenate(blocks) if blocks else self._parts[0][0][0:0]

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,19 +23,22 @@ PREFIX = "data-"
 class Store:
     """A folder that is about to hold an analysis.
 
-    Everything goes to a new folder inside it; ``commit`` puts ``analysis.json`` in place, which
-    names that folder, and removes what earlier runs left.
+    Everything goes to a new folder inside it; ``commit`` gives that its name, which tells what it
+    was made from, puts ``analysis.json`` in place, and removes what earlier runs left.
 
     Args:
         folder: Made if it does not exist.
+        digest: Of what the analysis is made from.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, digest: str) -> None:
         self._folder = folder
-        self.data = folder / f"{PREFIX}{uuid4().hex[:12]}"
-        self._whole = False
+        self._place = folder / f"{PREFIX}{digest[:12]}"
+        self.data = folder / f".{self._place.name}.{uuid4().hex[:12]}.part"
 
     def __enter__(self) -> Self:
+        for stale in self._folder.glob(f".{PREFIX}*.part"):
+            shutil.rmtree(stale, ignore_errors=True)
         self.data.mkdir(parents=True)
         return self
 
@@ -44,10 +48,8 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._whole:
-            return
         shutil.rmtree(self.data, ignore_errors=True)
-        if not any(self._folder.iterdir()):
+        with suppress(OSError):
             self._folder.rmdir()
 
     def commit(
@@ -68,7 +70,7 @@ class Store:
             os.fsync(file.fileno())
         table = {
             "key": dict(key),
-            "data": self.data.name,
+            "data": self._place.name,
             "frames": list(frames),
             "info": encode_info(info),
             "shots": [list(s) for s in shots],
@@ -79,8 +81,10 @@ class Store:
             json.dump(table, text)
             text.flush()
             os.fsync(text.fileno())
-        draft.replace(self._folder / NAME)
-        self._whole = True
+        # Data of this name are those of a damaged analysis, or of one that is done anew.
+        shutil.rmtree(self._place, ignore_errors=True)
+        self.data.rename(self._place)
+        (self._place / NAME).replace(self._folder / NAME)
         for old in self._folder.glob(f"{PREFIX}*"):
-            if old != self.data:
+            if old != self._place:
                 shutil.rmtree(old, ignore_errors=True)
