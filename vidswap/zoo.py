@@ -158,7 +158,9 @@ def load_file(path: Path) -> nn.Module:
         arch, config = _described(metadata)
         if metadata.get("layout") == "e4e-encoder":
             state = {k.removeprefix("encoder."): v for k, v in state.items()}
-        return load(arch, config, state)
+        # Small files are kept in 16 bits; networks compute in 32 unless they are told otherwise.
+        wide = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        return load(arch, config, wide)
     except (WeightsError, ValueError) as error:
         raise WeightsError(getattr(error, "message", str(error)), path=path, stage=STAGE) from error
 

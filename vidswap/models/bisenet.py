@@ -35,6 +35,13 @@ class BiSeNetConfig:
     classes: int = 19
     size: int = 512
     """Side of the picture the published weights were used with, pixels."""
+    width: int = 64
+    """Channels of the backbone's first stage; every other width is a multiple of it."""
+
+    def __post_init__(self) -> None:
+        """Check classes and width."""
+        if self.classes < 2 or self.width < 4:
+            raise ValueError("expected at least 2 classes and a width of at least 4")
 
 
 class Logits(NamedTuple):
@@ -84,11 +91,11 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """Backbone; gives the maps of strides 8, 16 and 32."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.norm = nn.BatchNorm2d(64)
-        widths = (64, 64, 128, 256, 512)
+        self.conv = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        widths = (width, width, 2 * width, 4 * width, 8 * width)
         self.stages = nn.ModuleList(
             nn.Sequential(BasicBlock(a, b, 1 if a == b else 2), BasicBlock(b, b, 1))
             for a, b in pairwise(widths)
@@ -155,16 +162,17 @@ class BiSeNet(nn.Module):
         super().__init__()
         self.config = config or BiSeNetConfig()
         classes = self.config.classes
-        self.backbone = ResNet18()
-        self.refine16 = AttentionRefinement(256, 128)
-        self.refine32 = AttentionRefinement(512, 128)
-        self.average = ConvNorm(512, 128, 1)
-        self.smooth16 = ConvNorm(128, 128)
-        self.smooth32 = ConvNorm(128, 128)
-        self.fusion = FeatureFusion(256)
-        self.head = Head(256, 256, classes)
-        self.head8 = Head(128, 64, classes)
-        self.head16 = Head(128, 64, classes)
+        w = self.config.width
+        self.backbone = ResNet18(w)
+        self.refine16 = AttentionRefinement(4 * w, 2 * w)
+        self.refine32 = AttentionRefinement(8 * w, 2 * w)
+        self.average = ConvNorm(8 * w, 2 * w, 1)
+        self.smooth16 = ConvNorm(2 * w, 2 * w)
+        self.smooth32 = ConvNorm(2 * w, 2 * w)
+        self.fusion = FeatureFusion(4 * w)
+        self.head = Head(4 * w, 4 * w, classes)
+        self.head8 = Head(2 * w, w, classes)
+        self.head16 = Head(2 * w, w, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Class logits.

@@ -37,6 +37,15 @@ class ArcFaceConfig:
     """Side of the picture that is read, pixels."""
     features: int = 512
     """Features of an embedding."""
+    widths: tuple[int, int, int, int] = WIDTHS
+    """Channels of the four stages; smaller ones make a small network of the same class."""
+    depths: tuple[int, int, int, int] = DEPTHS
+    """Blocks of the four stages."""
+
+    def __post_init__(self) -> None:
+        """Check the stages."""
+        if min(self.widths) < 16 or min(self.depths) < 1:
+            raise ValueError("widths must be 16 at least, depths 1")
 
 
 class SqueezeExcite(nn.Module):
@@ -44,8 +53,9 @@ class SqueezeExcite(nn.Module):
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, channels // reduction, 1, bias=False)
-        self.expand = nn.Conv2d(channels // reduction, channels, 1, bias=False)
+        hidden = max(channels // reduction, 4)
+        self.reduce = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.expand = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, C, H, W)."""
@@ -93,22 +103,25 @@ class Trunk(nn.Module):
         before = widths[0]
         conv = nn.Conv2d(3, before, 3, 1, 1, bias=False)
         self.stem = nn.Sequential(conv, nn.BatchNorm2d(before), nn.PReLU(before))
+        self.scales = tuple(sum(depths[: k + 1]) - 1 for k in range(len(depths)))
+        """Index of the last block of each stage."""
         self.blocks = nn.ModuleList()
         for depth, width in zip(depths, widths, strict=True):
             for index in range(depth):
                 self.blocks.append(Bottleneck(before, width, 2 if index == 0 else 1))
                 before = width
 
-    def forward(self, x: Tensor, at: Sequence[int] = SCALES) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, at: Sequence[int] | None = None) -> tuple[Tensor, ...]:
         """Feature maps after chosen blocks.
 
         Args:
             x: (B, 3, H, W) in [-1, 1].
-            at: Indices of blocks, ascending.
+            at: Indices of blocks, ascending; the last ones of the four stages by default.
 
         Returns:
             One (B, C, h, w) map for each of them.
         """
+        at = self.scales if at is None else at
         x = self.stem(x)
         maps = []
         for index, block in enumerate(self.blocks[: at[-1] + 1]):
@@ -125,9 +138,10 @@ class ArcFace(nn.Module):
         super().__init__()
         self.config = config or ArcFaceConfig()
         side, features = self.config.size // 16, self.config.features
-        self.trunk = Trunk()
-        self.norm = nn.BatchNorm2d(WIDTHS[-1])
-        self.linear = nn.Linear(WIDTHS[-1] * side**2, features)
+        self.trunk = Trunk(self.config.widths, self.config.depths)
+        last = self.config.widths[-1]
+        self.norm = nn.BatchNorm2d(last)
+        self.linear = nn.Linear(last * side**2, features)
         self.embedding_norm = nn.BatchNorm1d(features)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +150,7 @@ class ArcFace(nn.Module):
 
     def raw(self, x: Tensor) -> Tensor:
         """(B, 3, 112, 112) in [-1, 1] → (B, 512) before normalisation."""
-        return self._head(self.trunk(x, SCALES[-1:])[0])
+        return self._head(self.trunk(x, self.trunk.scales[-1:])[0])
 
     def scales(self, x: Tensor) -> tuple[Tensor, ...]:
         """Four flattened feature maps, then the unit embedding: the multi-scale identity loss."""
