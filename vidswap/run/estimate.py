@@ -81,5 +81,5 @@ def _sample(request: Request, job: Job, count: int, folder: Path) -> tuple[float
     analysed = perf_counter()
     plans = plans_for(analysis, ready, cast_of(request, analysis, ready))
     part = folder / f"sample{job.output.suffix}"
-    done = write_output(request, replace(job, ready=ready), analysis, plans, None, part)
+    done = write_output(request, replace(job, ready=ready), analysis, plans, part)
     return analysed - began, perf_counter() - analysed, part.stat().st_size, done.faces

@@ -3,12 +3,17 @@
 import errno
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vidswap.errors import MediaError, RecipeError, StateError, VidswapError
+from vidswap.run.atomic import flush
 from vidswap.run.lock import locked
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
 
 
 def default_output(source: Path) -> Path:
@@ -95,12 +100,24 @@ def check_output(output: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def producing_output(output: Path, *, overwrite: bool) -> Iterator[Path]:
+def producing_output(
+    output: Path,
+    *,
+    overwrite: bool,
+    verified: Callable[[Path], None] = _nothing,
+    published: Callable[[], None] = _nothing,
+) -> Iterator[Path]:
     """A temporary name beside ``output``, under a lock, that becomes it when the block succeeds.
 
     The file is flushed to the disk before it is renamed, and the rename too. If the block raises,
     nothing is left. ``kill -9`` leaves the temporary file and the lock; the next run on the same
     output removes the one and takes over the other.
+
+    Args:
+        output: The file that is to appear.
+        overwrite: Whether it may replace one that is there.
+        verified: Called with the temporary file once it is on the disk, before the rename.
+        published: Called after the rename, still under the lock.
 
     Yields:
         Path to write to.
@@ -119,7 +136,13 @@ def producing_output(output: Path, *, overwrite: bool) -> Iterator[Path]:
             with writing(output):
                 yield part
                 check_output(output, overwrite=overwrite)
-                _publish(part, output)
+                if not part.exists():
+                    raise MediaError("nothing was written", path=output, stage="write")
+                flush(part)
+                verified(part)
+                part.replace(output)
+                flush(output.parent)
+                published()
         finally:
             part.unlink(missing_ok=True)
 
@@ -151,21 +174,3 @@ def writing(path: Path) -> Iterator[None]:
 
 def _escaped(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)
-
-
-def _publish(part: Path, output: Path) -> None:
-    if not part.exists():
-        raise MediaError("nothing was written", path=output, stage="write")
-    _flush(part)
-    part.replace(output)
-    _flush(output.parent)
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":  # folders have no file descriptor there
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -28,6 +28,7 @@ from vidswap.run.guard import Guard
 from vidswap.run.job import writing
 from vidswap.run.jobfile import JobFile
 from vidswap.run.jobkey import chunk_key, job_key
+from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, plans_for, require
 from vidswap.run.people import Likeness, likeness_of
 from vidswap.run.prepare import Job, photos_of, prepare
@@ -235,6 +236,7 @@ def open_session(file: JobFile, watch: Watch | None = None) -> Session:
         )
     analysis = require(request, job.ready.target, job.ready.engine.needs)
     cast = cast_of(request, analysis, job.ready)
+    prepare_latents(request, job.ready.target, analysis, job.ready.engine, cast)
     likeness = None if request.report is None else likeness_of(cast)
     plans = plans_for(analysis, job.ready, cast)
     folder = chunk_folder(job, request, file)

@@ -1,7 +1,10 @@
-"""The two passes from end to end: ``run``, ``analyse`` and ``render``."""
+"""The two passes from end to end: ``run``, ``analyse`` and ``render``.
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+A run is a job (``jobfile``): its analysis, then its chunks, then one file joined from them, verified,
+and renamed into place. Whatever ends it, the next run of the same command goes on from there.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -10,19 +13,22 @@ from typing import Any
 from vidswap import __version__, schema
 from vidswap.engines import Plan
 from vidswap.errors import VidswapError
-from vidswap.media.decode import open_reader
-from vidswap.media.mux import Record, Writer
-from vidswap.media.verify import verify
+from vidswap.media.segment import digest_of
 from vidswap.run.analysis import Analysis
+from vidswap.run.assemble import Assembled, assemble
+from vidswap.run.chunks import ChunkFolder, grid
 from vidswap.run.job import producing_output
+from vidswap.run.jobfile import JobFile
 from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, obtain, plans_for, require
 from vidswap.run.people import likeness_of
 from vidswap.run.prepare import Job, Target, engine_of, open_target, prepare
 from vidswap.run.recorder import Recorder
-from vidswap.run.render import FaceBatches, Rendered, render
 from vidswap.run.report import write_report
 from vidswap.run.request import Request, Watch
+from vidswap.run.resume import abandon, begin, finish, settle
+from vidswap.run.session import Session, chunk_folder
+from vidswap.run.witness import merged
 from vidswap.types import Need
 
 AnalysisOf = Callable[[Request, Target, frozenset[Need]], Analysis]
@@ -35,7 +41,7 @@ def swap(request: Request) -> dict[str, Any]:
         Facts of the run, ready for JSON.
 
     Raises:
-        VidswapError: The request cannot be carried out; nothing is left half-written.
+        VidswapError: The request cannot be carried out; what is done of it stays in the work folder.
     """
     return _produce(request, obtain)
 
@@ -71,25 +77,68 @@ def analyse_only(request: Request) -> dict[str, Any]:
 
 
 def _produce(request: Request, analysis_of: AnalysisOf) -> dict[str, Any]:
-    began = perf_counter()
     remarks: dict[str, list[str]] = {"notes": [], "warnings": []}
     request = replace(request, watch=_collecting(request.watch, remarks))
-    job = prepare(request)
-    with producing_output(job.output, overwrite=request.overwrite) as part:
+    if (settled := settle(request)) is not None:
+        request.watch.note("the output was finished already: a run was stopped while tidying up")
+        return settled
+    production = _Production(request, prepare(request), remarks)
+    with producing_output(
+        production.job.output,
+        overwrite=request.overwrite,
+        verified=production.verified,
+        published=production.published,
+    ) as part:
+        try:
+            production.carry_out(analysis_of, part)
+        except VidswapError:
+            abandon(production.file)
+            raise
+    return production.result
+
+
+class _Production:
+    """One run under the lock of its output."""
+
+    def __init__(self, request: Request, job: Job, remarks: Mapping[str, list[str]]) -> None:
+        self.request, self.job, self._remarks = request, job, remarks
+        self._began = perf_counter()
+        self.file: JobFile = begin(request, job)
+        self.result: dict[str, Any] = {}
+
+    def carry_out(self, analysis_of: AnalysisOf, part: Path) -> None:
+        """Both passes, into a temporary file."""
+        request, job = self.request, self.job
+        if analysis_of is obtain:
+            self.file.save()  # from here on `vidswap resume` can carry on
         analysis = analysis_of(request, job.ready.target, job.ready.engine.needs)
         cast = cast_of(request, analysis, job.ready)
         prepare_latents(request, job.ready.target, analysis, job.ready.engine, cast)
         analysed = perf_counter()
+        self.file.save()
+        likeness = None if request.report is None else likeness_of(cast)
         plans = plans_for(analysis, job.ready, cast)
-        chosen = [track for track in analysis.tracks if track.id in plans]
-        recorder = None if request.report is None else Recorder(chosen, likeness_of(cast))
-        with _naming(part, job.output):
-            done = write_output(request, job, analysis, plans, recorder, part)
-    seconds = {"analyse": analysed - began, **done.seconds, "total": perf_counter() - began}
-    result = _facts(request, job, done, seconds) | {"tracks": len(plans), **remarks}
-    if request.report is not None and recorder is not None:
-        write_report(request.report, analysis, recorder, result)
-    return result
+        folder = chunk_folder(job, request, self.file)
+        folder.sweep(parts_only=True)
+        with Session(request, job, analysis, plans, folder, likeness) as session:
+            done = assemble(session, part, self.file.folder)
+        total = perf_counter() - self._began
+        seconds = {"analyse": analysed - self._began, **done.seconds, "total": total}
+        self.result = _facts(request, job, done, seconds)
+        self.result |= {"tracks": len(plans), **self._remarks}
+        if request.report is not None:
+            chosen = [track for track in analysis.tracks if track.id in plans]
+            recorder = merged(Recorder(chosen, likeness), map(folder.seen, folder.chunks))
+            write_report(request.report, analysis, recorder, self.result)
+
+    def verified(self, part: Path) -> None:
+        """The file is on the disk: from its digest a later run sees that it was renamed."""
+        self.result["sha256"] = digest_of(part)
+        self.file = self.file.moved_to("verified", **self.result)
+
+    def published(self) -> None:
+        """The output stands."""
+        finish(self.file)
 
 
 def write_output(
@@ -97,69 +146,31 @@ def write_output(
     job: Job,
     analysis: Analysis,
     plans: Mapping[int, Plan],
-    recorder: Recorder | None,
     part: Path,
-) -> Rendered:
-    """Render into a temporary file and verify it.
+) -> Assembled:
+    """Render into a temporary file and verify it, without a job that could be resumed.
 
     Args:
         request: Recipe and watch.
-        job: Clip, engine and encoder.
+        job: Clip, engine and encoder; chunks lie in its work folder for a while.
         analysis: Pass one.
         plans: By track id.
-        recorder: Sees every face, for a report.
         part: File to write; its container follows the job's output.
 
     Raises:
         MediaError: Decoding, encoding, the disk or verification fails.
     """
     target = job.ready.target
-    total = target.stop - target.start
-    # The encoder's frames are gone when verifying needs memory of its own.
-    rendered, record = _encoded(request, job, analysis, plans, recorder, part)
-    request.watch.progress("verify", 0, total)
-    began = perf_counter()
-    suffix = job.output.suffix.lower()
-    verify(part, target.info, target.start, target.stop, suffix, record)
-    request.watch.progress("verify", total, total)
-    rendered.seconds["verify"] = perf_counter() - began
-    return rendered
-
-
-def _encoded(
-    request: Request,
-    job: Job,
-    analysis: Analysis,
-    plans: Mapping[int, Plan],
-    recorder: Recorder | None,
-    part: Path,
-) -> tuple[Rendered, Record]:
-    target, options = job.ready.target, request.recipe.run
-    total, done = target.stop - target.start, [0]
-
-    def advance(count: int) -> None:
-        done[0] += count
-        request.watch.progress("render", done[0], total)
-
-    batches = FaceBatches(analysis, job.ready.engine, plans, options, recorder)
-    writer = Writer(
-        target.info,
-        job.encoder,
-        part,
-        container=job.output.suffix.lower(),
-        start=target.start,
-        stop=target.stop,
-    )
-    with open_reader(target.info, request.recipe.decode) as reader:
-        frames = reader.frames(target.start, target.stop)
-        rendered = render(frames, batches, writer, options.queue, advance)
-    for remark in writer.notes:
-        request.watch.note(remark)
-    return rendered, writer.record
+    chunks = grid(target.start, target.stop, request.recipe.run.chunk)
+    folder = ChunkFolder(target.work / "sample", "sample", chunks)
+    with Session(request, job, analysis, plans, folder) as session:
+        done = assemble(session, part)
+    folder.sweep()
+    return done
 
 
 def _facts(
-    request: Request, job: Job, done: Rendered, seconds: Mapping[str, float]
+    request: Request, job: Job, done: Assembled, seconds: Mapping[str, float]
 ) -> dict[str, Any]:
     return {
         "output": str(job.output),
@@ -168,10 +179,11 @@ def _facts(
         "frames": done.frames,
         "faces": done.faces,
         "swapped": done.swapped,
+        "chunks": {"all": done.chunks, "kept": done.kept},
         "engine": job.ready.engine.name,
         "encoder": job.encoder.encoder,
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
-        "frames_per_second": round(done.frames / max(seconds["total"], 1e-6), 2),
+        "frames_per_second": round(done.rendered / max(seconds["total"], 1e-6), 2),
         "recipe": schema.encode(request.recipe),
         "version": __version__,
     }
@@ -189,14 +201,3 @@ def _collecting(watch: Watch, remarks: Mapping[str, list[str]]) -> Watch:
         watch.warn(message)
 
     return replace(watch, note=note, warn=warn)
-
-
-@contextmanager
-def _naming(part: Path, output: Path) -> Iterator[None]:
-    """Errors about the temporary file name the output instead: the other is gone when one reads."""
-    try:
-        yield
-    except VidswapError as error:
-        if error.path != str(part):
-            raise
-        raise type(error)(error.message, path=output, stage=error.stage, hint=error.hint) from error
