@@ -104,6 +104,12 @@ encode_options = _stack(
     ),
 )
 
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes that render, each with an engine of its own [run.workers].",
+)
+
 trim_options = _stack(
     click.option(
         "--start", metavar="TIME", help="First moment: 12.5, 00:01:02.5 or 250f (a frame number)."
@@ -193,6 +199,7 @@ KEYS = {
     "preset": "encode.preset",
     "pix_fmt": "encode.pix_fmt",
     "hardware": "encode.hardware",
+    "workers": "run.workers",
 }
 """Recipe key of every option that only sets one."""
 

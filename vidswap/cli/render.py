@@ -15,6 +15,7 @@ from vidswap.cli.options import (
     source_options,
     trim_options,
     work_option,
+    workers_option,
 )
 from vidswap.cli.requests import build_request, show_plan, show_result
 
@@ -27,6 +28,7 @@ from vidswap.cli.requests import build_request, show_plan, show_result
 @trim_options
 @recipe_options
 @encode_options
+@workers_option
 @console_options
 def render(console: Console, input_path: Path, dry_run: bool, **options: Any) -> None:
     """Render INPUT from an analysis that exists, with any photo, engine or encoder.

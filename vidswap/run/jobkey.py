@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 
 from vidswap import __version__
+from vidswap.errors import StateError
 from vidswap.media.encode import EncoderPlan
 from vidswap.media.encoders import build
 from vidswap.media.segment import digest_of
 from vidswap.run.analysis import NAME, analysis_key
 from vidswap.run.licence import weights_in_use
-from vidswap.run.prepare import Job, Target, photos_of
+from vidswap.run.prepare import Job, photos_of
 from vidswap.run.request import Request
 
 
@@ -40,9 +41,20 @@ def job_key(request: Request, job: Job) -> dict[str, str]:
     }
 
 
-def chunk_key(key: str, target: Target) -> str:
-    """The key of a job's chunks: an analysis that was made anew makes the old ones worthless."""
-    return _digest([key, digest_of(target.work / NAME)])
+def chunk_key(key: str, work: Path) -> str:
+    """The key of a job's chunks: an analysis that was made anew makes the old ones worthless.
+
+    Args:
+        key: The job's.
+        work: Folder of the analysis.
+
+    Raises:
+        StateError: There is no analysis.
+    """
+    try:
+        return _digest([key, digest_of(work / NAME)])
+    except OSError as error:
+        raise StateError("no analysis here", path=work, stage="job") from error
 
 
 def _people(request: Request) -> list[object]:

@@ -55,6 +55,12 @@ def locked(output: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def holder(output: Path) -> Owner | None:
+    """Who holds the lock of an output; None where nobody does, or the owner is known to be gone."""
+    owner = _read(lock_path(output))
+    return owner if owner is not None and _alive(owner) else None
+
+
 def _create(path: Path, me: Owner) -> bool:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)

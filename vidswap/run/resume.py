@@ -1,93 +1,46 @@
-"""Jobs in a work folder: begun, carried on, finished, shown, cleared away."""
+"""``vidswap resume``: carry on with whatever in a work folder has no output yet."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vidswap.errors import StateError
-from vidswap.media.segment import digest_of
-from vidswap.run.job import default_work, same_file
-from vidswap.run.jobfile import NAME, PREFIX, JobFile, encode_request, folder_of, jobs_in, read_job
-from vidswap.run.jobkey import job_key
-from vidswap.run.lock import locked
-from vidswap.run.prepare import Job, output_of
+from vidswap.run.jobfile import JobFile, jobs_in
+from vidswap.run.jobs import unfinished
 from vidswap.run.request import Request, Watch
+from vidswap.run.swap import swap
 
 
-def begin(request: Request, job: Job) -> JobFile:
-    """The job of a run, not stored yet."""
-    key = job_key(request, job)
-    target = job.ready.target
-    folder = folder_of(target.work, job.output, key)
-    stored = replace(request, output=job.output, work=target.work, watch=Watch())
-    return JobFile(folder, stored, job.output, key, (target.start, target.stop))
+def resume(work: Path, watch: Watch, workers: int | None = None) -> dict[str, Any]:
+    """Finish the jobs of a work folder, one after the other.
 
+    Nothing but the folder is needed: the request lies in it.
 
-def abandon(file: JobFile) -> None:
-    """After an error: a job of which nothing is rendered leaves nothing behind."""
-    if any(file.folder.glob("chunk-*.json")):
-        return
-    shutil.rmtree(file.folder, ignore_errors=True)
-    with suppress(OSError):
-        file.folder.parent.rmdir()  # only if it is empty
-
-
-def finish(file: JobFile) -> None:
-    """The output stands: remember that, remove the chunks and older jobs of the same output."""
-    file.moved_to("finished")
-    for chunk in file.folder.glob("chunk-*"):
-        chunk.unlink(missing_ok=True)
-    for other in _jobs(file.folder.parent):
-        if other.folder != file.folder and same_file(other.output, file.output):
-            shutil.rmtree(other.folder, ignore_errors=True)
-
-
-def settle(request: Request) -> dict[str, Any] | None:
-    """Finish what a run left that was killed between the rename and the tidying up.
+    Args:
+        work: The folder.
+        watch: Who is told how it gets on.
+        workers: Processes; None keeps what the job was begun with.
 
     Returns:
-        The facts of that run if it was one of this very request, else None.
+        ``outputs`` of all its jobs, and ``finished``: the facts of those finished now.
 
     Raises:
-        StateError: Another run holds the output.
+        StateError: No job is there, it is damaged, or another run holds its output.
+        VidswapError: A job cannot be carried out.
     """
-    output = output_of(request)
-    work = request.work or default_work(output)
-    wanted = encode_request(replace(request, output=output, work=work))
-    for file in _jobs(work):
-        if file.phase == "verified" and same_file(file.output, output) and output.is_file():
-            with locked(output):
-                if digest_of(output) != file.result["sha256"]:
-                    continue
-                finish(file)
-            if _same(encode_request(file.request), wanted):
-                return dict(file.result)
-    return None
+    left = unfinished(work)
+    outputs = [str(file.output) for file in jobs_in(work)]
+    if not left:
+        watch.note("nothing to do: every job here is finished")
+    return {
+        "work": str(work),
+        "outputs": outputs,
+        "finished": [swap(_request(file, watch, workers)) for file in left],
+    }
 
 
-def _same(stored: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether two requests ask for the same; what may be overwritten does not matter."""
-    return {**stored, "overwrite": None} == {**wanted, "overwrite": None}
-
-
-def _jobs(work: Path) -> Iterator[JobFile]:
-    """Jobs of a work folder that may not be there; damaged ones are passed over."""
-    for path in sorted(work.glob(f"{PREFIX}*/{NAME}")):
-        with suppress(StateError):
-            yield read_job(path.parent)
-
-
-def unfinished(work: Path) -> tuple[JobFile, ...]:
-    """Jobs of a work folder that have no output yet, in the order of their outputs.
-
-    Raises:
-        StateError: It is no work folder, or it never held a job.
-    """
-    found = jobs_in(work)
-    if not found:
-        hint = "it holds an analysis at most: vidswap run or render begins a job"
-        raise StateError("no job in this work folder", path=work, stage="job", hint=hint)
-    return tuple(sorted((f for f in found if f.phase != "finished"), key=lambda f: f.output))
+def _request(file: JobFile, watch: Watch, workers: int | None) -> Request:
+    recipe = file.request.recipe
+    if workers is not None:
+        recipe = replace(recipe, run=replace(recipe.run, workers=workers))
+    # The folder may have been moved since; where it is now counts.
+    return replace(file.request, recipe=recipe, work=file.folder.parent, watch=watch)

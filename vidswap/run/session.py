@@ -204,11 +204,14 @@ class _ChunkSink:
         return self._open
 
 
-def chunk_folder(job: Job, request: Request, file: JobFile) -> ChunkFolder:
-    """The chunks of a job whose analysis is there."""
-    target = job.ready.target
-    chunks = grid(target.start, target.stop, request.recipe.run.chunk)
-    return ChunkFolder(file.folder, chunk_key(file.digest, target), chunks)
+def chunk_folder(file: JobFile) -> ChunkFolder:
+    """The chunks of a job whose analysis is there.
+
+    Raises:
+        StateError: It has none yet.
+    """
+    chunks = grid(*file.frames, file.request.recipe.run.chunk)
+    return ChunkFolder(file.folder, chunk_key(file.digest, file.folder.parent), chunks)
 
 
 def open_session(file: JobFile, watch: Watch | None = None) -> Session:
@@ -239,5 +242,5 @@ def open_session(file: JobFile, watch: Watch | None = None) -> Session:
     prepare_latents(request, job.ready.target, analysis, job.ready.engine, cast)
     likeness = None if request.report is None else likeness_of(cast)
     plans = plans_for(analysis, job.ready, cast)
-    folder = chunk_folder(job, request, file)
+    folder = chunk_folder(file)
     return Session(request, job, analysis, plans, folder, likeness)

@@ -19,6 +19,7 @@ from vidswap.run.assemble import Assembled, assemble
 from vidswap.run.chunks import ChunkFolder, grid
 from vidswap.run.job import producing_output
 from vidswap.run.jobfile import JobFile
+from vidswap.run.jobs import abandon, begin, finish, settle
 from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, obtain, plans_for, require
 from vidswap.run.people import likeness_of
@@ -26,7 +27,6 @@ from vidswap.run.prepare import Job, Target, engine_of, open_target, prepare
 from vidswap.run.recorder import Recorder
 from vidswap.run.report import write_report
 from vidswap.run.request import Request, Watch
-from vidswap.run.resume import abandon, begin, finish, settle
 from vidswap.run.session import Session, chunk_folder
 from vidswap.run.witness import merged
 from vidswap.types import Need
@@ -118,7 +118,7 @@ class _Production:
         self.file.save()
         likeness = None if request.report is None else likeness_of(cast)
         plans = plans_for(analysis, job.ready, cast)
-        folder = chunk_folder(job, request, self.file)
+        folder = chunk_folder(self.file)
         folder.sweep(parts_only=True)
         with Session(request, job, analysis, plans, folder, likeness) as session:
             done = assemble(session, part, self.file.folder)
