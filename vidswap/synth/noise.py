@@ -1,0 +1,37 @@
+"""Value noise, the same on every machine with IEEE arithmetic."""
+
+import numpy as np
+
+from vidswap.synth.jit import inline
+
+
+@inline
+def lattice(x: int, y: int, z: int) -> float:
+    """A number in [0, 1) for each point of the integer lattice."""
+    h = np.uint32(x) * np.uint32(374761393) + np.uint32(y) * np.uint32(668265263)
+    h = np.uint32(h + np.uint32(z) * np.uint32(2147483647 & 0x5851F42D))
+    h = np.uint32((h ^ (h >> np.uint32(13))) * np.uint32(1274126177))
+    h = np.uint32((h ^ (h >> np.uint32(16))) * np.uint32(2246822519))
+    return float(np.uint32(h ^ (h >> np.uint32(15)))) / 4294967296.0
+
+
+@inline
+def noise(x: float, y: float, z: float) -> float:
+    """Smooth noise in [0, 1] with a period of about one."""
+    i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+    u, v, w = x - i, y - j, z - k
+    u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
+    total = 0.0
+    for dk in range(2):
+        for dj in range(2):
+            share = (w if dk else 1 - w) * (v if dj else 1 - v)
+            a, b = lattice(i, j + dj, k + dk), lattice(i + 1, j + dj, k + dk)
+            total += share * (a + (b - a) * u)
+    return total
+
+
+@inline
+def step(low: float, high: float, x: float) -> float:
+    """0 below ``low``, 1 above ``high``, smooth between."""
+    t = min(max((x - low) / (high - low), 0.0), 1.0)
+    return t * t * (3 - 2 * t)

@@ -1,0 +1,212 @@
+"""Light on every sample: soft key light with shadows, sky, rim, skin's red terminator, highlights."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.synth import materials
+from vidswap.synth.jit import inline, jit
+from vidswap.synth.noise import step
+from vidswap.synth.paint import RGB, Paint
+from vidswap.synth.raster import Buffers
+from vidswap.synth.skin import Albedo, skin
+from vidswap.types import F32, U8
+
+
+class Mesh(NamedTuple):
+    """All parts as one."""
+
+    triangles: NDArray[np.int32]
+    material: NDArray[np.int32]
+    """(M,)"""
+    points: F32
+    """(V, 3) against the camera."""
+    normals: F32
+    """(V, 3)"""
+    rest: F32
+    """(V, 3)"""
+    attributes: F32
+    """(V, 4) lid rim, lips, distance inside the hairline, the part's own."""
+
+
+class Lamp(NamedTuple):
+    """Light of one picture."""
+
+    key: RGB
+    """Direction towards it."""
+    colour: RGB
+    sky: RGB
+    ground: RGB
+    rim: float
+    soft: float
+    catch: RGB
+    """Direction in which the eyes' highlight stands."""
+
+
+class Shadow(NamedTuple):
+    """Depth seen from the key light."""
+
+    inverse: F32
+    """(S, S) -distance along the light, shifted to be positive; 0 is empty."""
+    axes: F32
+    """(3, 4) rows that take a point to x, y (samples) and the stored value."""
+
+
+@inline
+def lit(point: F32, shadow: Shadow, radius: float) -> float:
+    """Share of the key light that reaches a point, 1 in the open."""
+    s, m = shadow.inverse, shadow.axes
+    x = m[0, 0] * point[0] + m[0, 1] * point[1] + m[0, 2] * point[2] + m[0, 3]
+    y = m[1, 0] * point[0] + m[1, 1] * point[1] + m[1, 2] * point[2] + m[1, 3]
+    d = m[2, 0] * point[0] + m[2, 1] * point[1] + m[2, 2] * point[2] + m[2, 3]
+    size, free = s.shape[0], 0.0
+    for dy in range(-1, 2):
+        for dx in range(-1, 2):
+            u, v = x + dx * radius, y + dy * radius
+            i, j = int(np.floor(v)), int(np.floor(u))
+            fy, fx = v - i, u - j
+            for a in range(2):
+                for b in range(2):
+                    share = (fy if a else 1 - fy) * (fx if b else 1 - fx)
+                    r, c = min(max(i + a, 0), size - 1), min(max(j + b, 0), size - 1)
+                    free += share * step(0.14, 0.05, s[r, c] - d)
+    return free / 9
+
+
+@inline
+def albedo(material: int, rest: F32, attributes: F32, p: Paint) -> Albedo:
+    """Look of a material at a point."""
+    if material == 0:
+        return skin(rest, attributes, p)
+    if material == 2:
+        return materials.eye(rest, p)
+    if material == 3:
+        return materials.teeth(rest)
+    if material == 5:
+        return materials.ear(rest, p)
+    if material == 6:
+        return materials.neck(rest, p)
+    if material == 7:
+        return materials.cloth(rest, p)
+    if material == 8:
+        return materials.hair(rest, p)
+    return materials.other(material, rest, p)
+
+
+@inline
+def strand(normal: F32, view: F32, key: RGB) -> float:
+    """Highlight of hair whose strands fall along the surface (Kajiya and Kay 1989)."""
+    tx, ty, tz = -normal[0] * normal[1], 1 - normal[1] * normal[1], -normal[2] * normal[1]
+    length = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
+    hx, hy, hz = key[0] + view[0], key[1] + view[1], key[2] + view[2]
+    size = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
+    along = (tx * hx + ty * hy + tz * hz) / (length * size)
+    return max(1 - along * along, 0.0) ** 14
+
+
+@inline
+def occlusion(material: int, point: F32, rest: F32, normal: F32, extra: float) -> float:
+    """Share of the sky that a point sees, as a plausible guess."""
+    if material == 0:
+        x, y = abs(rest[0]), rest[1]
+        socket = np.exp(-(((x - 0.27) / 0.13) ** 2) - ((y + 0.39) / 0.09) ** 2)
+        nose = np.exp(-((x / 0.15) ** 2) - ((y - 0.17) / 0.05) ** 2)
+        side = np.exp(-(((x - 0.15) / 0.06) ** 2) - ((y + 0.25) / 0.16) ** 2)
+        below = step(0.0, 0.8, normal[1]) * step(0.5, 0.85, y)
+        return 1 - 0.38 * socket - 0.35 * nose - 0.22 * side - 0.5 * below if rest[2] < 0.6 else 1 - 0.35 * below
+    if material == 1:
+        return 0.5
+    if material in (3, 4):
+        return 0.62
+    if material == 2:
+        return 0.84 - 0.35 * step(-0.15, -0.5, rest[1]) - 0.25 * step(0.5, 0.9, abs(rest[0]))
+    if material == 6:
+        return 0.5 + 0.5 * step(0.35, 0.85, extra)
+    if material == 8:
+        return 0.55 + 0.45 * step(0.0, -0.8, normal[1]) + 0.15 * (1 - extra)
+    return 1.0
+
+
+@inline
+def blend(a: Albedo, parts: tuple[float, float, float], lamp: Lamp) -> RGB:
+    """Albedo, (key, sky share up, highlight) and lamp into light that leaves the surface."""
+    key, up, shine = parts
+    r = a[0] * (key * lamp.colour[0] + lamp.ground[0] + (lamp.sky[0] - lamp.ground[0]) * up) + shine * lamp.colour[0]
+    g = a[1] * (key * lamp.colour[1] + lamp.ground[1] + (lamp.sky[1] - lamp.ground[1]) * up) + shine * lamp.colour[1]
+    b = a[2] * (key * lamp.colour[2] + lamp.ground[2] + (lamp.sky[2] - lamp.ground[2]) * up) + shine * lamp.colour[2]
+    return r, g, b
+
+
+@inline
+def glow(material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: Lamp, free: float) -> RGB:
+    """Light from one sample to the camera; geometry is point, normal, rest, view."""
+    _, n, _, view = geometry
+    key = lamp.key
+    facing = n[0] * key[0] + n[1] * key[1] + n[2] * key[2]
+    wrap = 0.25 if material in (0, 5, 6, 8) else 0.05
+    diffuse = max((facing + wrap) / (1 + wrap), 0.0) * free
+    hx, hy, hz = key[0] + view[0], key[1] + view[1], key[2] + view[2]
+    size = np.sqrt(hx * hx + hy * hy + hz * hz) + 1e-6
+    half = max((n[0] * hx + n[1] * hy + n[2] * hz) / size, 0.0)
+    edge = 1 - min(max(n[0] * view[0] + n[1] * view[1] + n[2] * view[2], 0.0), 1.0)
+    shine = a[3] * (0.10 * half**18 + 0.10 * half**60) * free
+    shine += lamp.rim * edge**3 * 0.35 * step(-0.2, 0.8, -n[1] + 0.8 * abs(n[0]))
+    if material == 8:
+        shine += (0.03 + 0.25 * a[0]) * strand(n, view, key) * (0.3 + 0.7 * free)
+    if material == 2:
+        c = lamp.catch
+        glint = n[0] * c[0] + n[1] * c[1] + n[2] * c[2]
+        shine = 1.1 * step(0.984, 0.993, glint) + 0.02
+    up = 0.5 - 0.5 * n[1]
+    r, g, b = blend(a, (diffuse, up, shine), lamp)
+    if material in (0, 5, 6):
+        # Light that travels through skin comes out red around the terminator.
+        red = np.exp(-((facing - 0.05) / 0.28) ** 2) * (0.4 + 0.6 * free) * 0.10
+        r += a[0] * red * lamp.colour[0]
+        g += a[1] * 0.25 * red * lamp.colour[1]
+    return r, g, b
+
+
+@jit
+def shade_samples(buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow], out: F32, labels: U8) -> None:
+    """Colour every sample that shows the head.
+
+    Args:
+        buffers: From :func:`vidswap.synth.raster.draw`.
+        mesh: The head.
+        looks: Colours, light and shadow.
+        out: (H, W, 3) linear light, background already in it; drawn into.
+        labels: (H, W) drawn into.
+    """
+    p, lamp, shadow = looks
+    point, normal = np.empty(3, np.float32), np.empty(3, np.float32)
+    rest, view, attributes = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(4, np.float32)
+    for y in range(buffers.triangle.shape[0]):
+        for x in range(buffers.triangle.shape[1]):
+            m = buffers.triangle[y, x]
+            if m < 0:
+                continue
+            i, j, k = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
+            u, v = buffers.first[y, x], buffers.second[y, x]
+            w = 1 - u - v
+            for c in range(3):
+                point[c] = u * mesh.points[i, c] + v * mesh.points[j, c] + w * mesh.points[k, c]
+                normal[c] = u * mesh.normals[i, c] + v * mesh.normals[j, c] + w * mesh.normals[k, c]
+                rest[c] = u * mesh.rest[i, c] + v * mesh.rest[j, c] + w * mesh.rest[k, c]
+            for c in range(4):
+                attributes[c] = u * mesh.attributes[i, c] + v * mesh.attributes[j, c] + w * mesh.attributes[k, c]
+            far = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2)
+            size = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-9
+            toward = normal[0] * point[0] + normal[1] * point[1] + normal[2] * point[2]
+            flip = -1.0 if toward > 0 else 1.0
+            for c in range(3):
+                view[c] = -point[c] / far
+                normal[c] = normal[c] * flip / size
+            material = mesh.material[m]
+            a = albedo(material, rest, attributes, p)
+            free = lit(point, shadow, 0.6 + 1.8 * lamp.soft)
+            r, g, b = glow(material, a, (point, normal, rest, view), lamp, free)
+            f = occlusion(material, point, rest, normal, attributes[3])
+            out[y, x, 0], out[y, x, 1], out[y, x, 2] = r * f, g * f, b * f
+            labels[y, x] = a[4]
