@@ -20,6 +20,7 @@ from vidswap.models.e4e import Autoencoder, Encoder, EncoderConfig
 from vidswap.models.irse import ArcFace, ArcFaceConfig
 from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.models.lpips import LPIPS, LPIPSConfig
+from vidswap.models.shape import ShapeConfig, ShapeModel
 from vidswap.models.stylegan2 import Mapping as MappingNetwork
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from vidswap.models.stylenerf import StyleNeRF, StyleNeRFConfig
@@ -47,6 +48,7 @@ def architectures() -> dict[str, tuple[type[Any], type[nn.Module]]]:
         "bisenet": (BiSeNetConfig, BiSeNet),
         "latentswap-mixer": (MixerConfig, LatentMixer),
         "lpips": (LPIPSConfig, LPIPS),
+        "shape-model": (ShapeConfig, ShapeModel),
     }
 
 

@@ -14,7 +14,12 @@ from vidswap.cli.options import FILE, console_options
 from vidswap.cli.signals import Interrupted
 
 METHODS = {
-    "stylegan2": "Train a StyleGAN2 generator on a folder of aligned pictures.",
+    "stylegan2": "Train a StyleGAN2 generator on aligned pictures.",
+    "identity": "Train an identity embedder (ArcFace margin); needs to know who is who.",
+    "parser": "Train a face parser (BiSeNet); needs label maps.",
+    "landmarks": "Train a landmark model with exchangeable shape, for LatentSwap's shape loss.",
+    "encoder": "Train an encoder (e4e) into the codes of a trained generator.",
+    "latentswap": "Train LatentSwap's mixer on the codes of a trained generator; needs no data.",
 }
 
 

@@ -33,12 +33,9 @@ def folder(out: Path) -> Path:
 
 def existing(out: Path) -> list[tuple[int, Path]]:
     """Finished steps and file of every checkpoint, newest first."""
-    found = []
-    if folder(out).is_dir():
-        for path in folder(out).iterdir():
-            if match := _NAME.fullmatch(path.name):
-                found.append((int(match[1]), path))
-    return sorted(found, reverse=True)
+    paths = folder(out).iterdir() if folder(out).is_dir() else ()
+    matches = ((_NAME.fullmatch(path.name), path) for path in paths)
+    return sorted(((int(match[1]), path) for match, path in matches if match), reverse=True)
 
 
 def save(out: Path, step: int, method: Method, recipe: TrainRecipe) -> Path:

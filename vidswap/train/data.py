@@ -70,6 +70,11 @@ class Pictures:
         return tensors
 
 
+def no_pictures() -> Pictures:
+    """For methods that draw everything at random."""
+    return Pictures({"pictures": np.zeros((1, 1, 1, 3), np.uint8)})
+
+
 def rows_of(
     step: int, *, length: int, batch: int, seed: int, rank: int = 0, count: int = 1
 ) -> NDArray[np.int64]:

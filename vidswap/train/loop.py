@@ -21,10 +21,10 @@ from torch import Tensor
 from vidswap import schema
 from vidswap.errors import StateError, WeightsError
 from vidswap.train import checkpoint
-from vidswap.train.data import Pictures, open_data, rows_of
+from vidswap.train.data import Pictures, no_pictures, open_data, rows_of
 from vidswap.train.export import export
 from vidswap.train.logs import Log, grid, write_png
-from vidswap.train.method import Method, Step, pixels_on, train_mode
+from vidswap.train.method import Step, pixels_on, train_mode
 from vidswap.train.methods import build
 from vidswap.train.options import LoopOptions, TrainRecipe
 from vidswap.train.processes import Processes, joined
@@ -244,6 +244,8 @@ def _make(out: Path) -> None:
 
 def _data_once(recipe: TrainRecipe, out: Path, processes: Processes) -> Pictures:
     """The first process decodes, the others wait and read what it wrote."""
+    if recipe.method.name == "latentswap":
+        return no_pictures()
     cache = out / "data"
     if processes.first:
         data = open_data(recipe.data, cache)

@@ -2,7 +2,6 @@
 
 import torch
 
-from vidswap.errors import RecipeError
 from vidswap.train.data import Pictures
 from vidswap.train.method import Method
 from vidswap.train.options import TrainRecipe
@@ -12,11 +11,30 @@ def build(recipe: TrainRecipe, data: Pictures, device: torch.device) -> Method:
     """The training that a recipe names, its networks fresh.
 
     Raises:
-        RecipeError: Unknown, or the data lack what it needs.
+        RecipeError: The data lack what it needs.
     """
     match recipe.method.name:
         case "stylegan2":
             from vidswap.train.stylegan2 import StyleGAN2Training
 
             return StyleGAN2Training(recipe, data, device)
-    raise RecipeError(f"no training is called {recipe.method.name!r}")
+        case "identity":
+            from vidswap.train.identity import IdentityTraining
+
+            return IdentityTraining(recipe, data, device)
+        case "parser":
+            from vidswap.train.parser import ParserTraining
+
+            return ParserTraining(recipe, data, device)
+        case "encoder":
+            from vidswap.train.encoder import EncoderTraining
+
+            return EncoderTraining(recipe, data, device)
+        case "landmarks":
+            from vidswap.train.landmarks import LandmarksTraining
+
+            return LandmarksTraining(recipe, data, device)
+        case "latentswap":
+            from vidswap.train.latentswap import LatentSwapTraining
+
+            return LatentSwapTraining(recipe, data, device)

@@ -120,7 +120,135 @@ class StyleGAN2Options:
         _positive(self, "learning_rate", "r1_every", "path_every")
 
 
-MethodOptions = StyleGAN2Options
+@dataclass(frozen=True, slots=True)
+class IdentityOptions:
+    """Deng et al. 2019: additive angular margin; needs data that say who is who."""
+
+    name: Literal["identity"] = "identity"
+    features: int = 512
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    depths: tuple[int, int, int, int] = (3, 4, 14, 3)
+    learning_rate: float = 0.001
+    weight_decay: float = 0.05
+    scale: float = 64.0
+    margin: float = 0.5
+    """Radians."""
+    margin_steps: int = 2000
+    """Steps over which the margin grows from zero."""
+    augment: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "features", "learning_rate", "scale")
+
+
+@dataclass(frozen=True, slots=True)
+class ParserOptions:
+    """Yu et al. 2018; needs data with label maps."""
+
+    name: Literal["parser"] = "parser"
+    classes: int = 12
+    width: int = 64
+    input_size: int = 512
+    """Side to which pictures are resized, pixels: a multiple of 32."""
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "classes", "width", "learning_rate")
+        if self.input_size < 64 or self.input_size % 32:
+            raise ValueError(f"input_size: {self.input_size} is not a multiple of 32 from 64")
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOptions:
+    """Tov et al. 2021 (e4e): pictures → W+ codes of a generator that stays as it is."""
+
+    name: Literal["encoder"] = "encoder"
+    generator: str = ""
+    """Name of the weights, or a safetensors file."""
+    embedder: str = ""
+    """The same of an identity embedder; without one there is no identity loss."""
+    widths: tuple[int, int, int, int] = (64, 128, 256, 512)
+    depths: tuple[int, int, int, int] = (3, 4, 14, 3)
+    input_size: int = 256
+    learning_rate: float = 0.0001
+    l2: float = 1.0
+    perceptual: float = 0.8
+    """Weight of LPIPS, or of ``perceptual_model = "pyramid"``."""
+    perceptual_model: Literal["lpips", "pyramid"] = "lpips"
+    lpips: str = "lpips-alex"
+    identity: float = 0.1
+    delta: float = 2e-4
+    """Weight of the offsets between codes, which keeps them near one w."""
+    progressive_start: int = 20_000
+    """Step at which the first code gets an offset of its own; before it, all are one w."""
+    progressive_every: int = 2_000
+    """Steps until the next one does."""
+    codes: float = 0.0
+    """Weight of the distance to the true codes of generated pictures; not in the paper."""
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "learning_rate", "progressive_every")
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarksOptions:
+    """A landmark model whose shape can be exchanged: what LatentSwap's shape loss needs.
+
+    A small counterpart of the 3-D face model of the paper; needs data with landmarks and with who is
+    who.
+    """
+
+    name: Literal["landmarks"] = "landmarks"
+    widths: tuple[int, int, int, int] = (32, 64, 128, 256)
+    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    shape: int = 32
+    """Features that stay with a person."""
+    rest: int = 32
+    """Features of pose, expression and place."""
+    learning_rate: float = 0.001
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class LatentSwapOptions:
+    """Choi et al. 2024: only the mixer is trained, on codes drawn at random; needs no data."""
+
+    name: Literal["latentswap"] = "latentswap"
+    generator: str = ""
+    embedder: str = ""
+    landmarks: str = ""
+    """Weights of a landmark model; empty leaves the shape loss out."""
+    identity: float = 1.0
+    latent: float = 100.0
+    """Weight of the distance to the target's codes; larger stays closer to the target."""
+    shape: float = 0.1
+    """Weight of the landmark distance, which is measured in pixels of a 224 px picture."""
+    same: float = 0.2
+    """Share of pairs whose target is the source."""
+    truncation: float = 0.5
+    cutoff: int = 8
+    learning_rate: float = 0.0001
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        _positive(self, "learning_rate")
+        if not 0 <= self.same <= 1:
+            raise ValueError(f"same must lie in [0, 1], got {self.same:g}")
+
+
+MethodOptions = (
+    StyleGAN2Options
+    | IdentityOptions
+    | ParserOptions
+    | EncoderOptions
+    | LandmarksOptions
+    | LatentSwapOptions
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +259,7 @@ class TrainRecipe:
     data: DataOptions = field(default_factory=DataOptions)
     loop: LoopOptions = field(default_factory=LoopOptions)
     method: MethodOptions = field(default_factory=StyleGAN2Options)
+    """The first is the default; ``method.name`` chooses."""
 
 
 RESUMABLE = frozenset(
@@ -183,7 +312,7 @@ def same_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     differing = []
     for section in ("data", "loop", "method"):
         old, new = before.get(section, {}), now.get(section, {})
-        for key in sorted(old.keys() | new.keys()):
-            if old.get(key) != new.get(key) and not (section == "loop" and key in RESUMABLE):
-                differing.append(f"{section}.{key}")
+        free = RESUMABLE if section == "loop" else frozenset()
+        keys = sorted((old.keys() | new.keys()) - free)
+        differing += [f"{section}.{key}" for key in keys if old.get(key) != new.get(key)]
     return differing

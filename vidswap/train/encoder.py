@@ -1,0 +1,157 @@
+"""An encoder: pictures → W+ codes of a generator that is already trained.
+
+Source: Tov et al., Designing an Encoder for StyleGAN Image Manipulation, 2021. The published latent
+discriminator is left out; the offsets' penalty and the progressive schedule, which keep codes
+editable too, are there. With ``codes`` above zero the encoder also learns from generated pictures,
+whose codes are known.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vidswap.errors import RecipeError
+from vidswap.models.e4e import Encoder, EncoderConfig
+from vidswap.models.irse import ArcFace
+from vidswap.models.lpips import LPIPS
+from vidswap.models.stylegan2 import StyleGAN2
+from vidswap.train.data import Pictures
+from vidswap.train.frozen import frozen
+from vidswap.train.losses import pyramid
+from vidswap.train.method import Batch, Export, Step
+from vidswap.train.optimisers import adamw
+from vidswap.train.options import EncoderOptions, TrainRecipe
+
+
+class EncoderTraining:
+    """Encoder in front of a frozen generator."""
+
+    columns = ("loss", "l2", "perceptual", "identity", "delta", "codes", "stage")
+
+    def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
+        if not isinstance(recipe.method, EncoderOptions):
+            raise TypeError("not the options of encoder")
+        options = recipe.method
+        self.options = options
+        self.generator = frozen(options.generator, StyleGAN2, device, "method.generator")
+        if self.generator.size != recipe.data.size:
+            raise RecipeError(
+                f"data.size is {recipe.data.size}, the generator draws {self.generator.size} px",
+                stage="train",
+            )
+        self.embedder = (
+            frozen(options.embedder, ArcFace, device, "method.embedder")
+            if options.embedder
+            else None
+        )
+        self.lpips = (
+            frozen(options.lpips, LPIPS, device, "method.lpips")
+            if options.perceptual and options.perceptual_model == "lpips"
+            else None
+        )
+        shape = self.generator.config
+        self.config = EncoderConfig(
+            shape.size,
+            channel_multiplier=shape.channel_multiplier,
+            channel_max=shape.channel_max,
+            style_dim=shape.style_dim,
+            mapping_layers=shape.mapping_layers,
+            input_size=options.input_size,
+            widths=options.widths,
+            depths=options.depths,
+        )
+        network = Encoder(self.config).to(device, memory_format=torch.channels_last)
+        network.latent_avg.copy_(self.generator.mapping.w_avg.expand_as(network.latent_avg))
+        self.network = network
+        self.networks = {"encoder": network}
+        self.averages = {"encoder": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.optimizers = {"all": adamw([network], options.learning_rate, 0.0)}
+
+    def stage(self, index: int) -> int:
+        """How many codes have offsets of their own in a step."""
+        into = index - self.options.progressive_start
+        own = 0 if into < 0 else 1 + into // self.options.progressive_every
+        return min(own, self.config.num_ws - 1)
+
+    def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        """One batch of pictures, and one of generated ones where codes count."""
+        pictures, stage = batch["pictures"], self.stage(step.index)
+        figures: dict[str, Tensor] = {"stage": torch.tensor(float(stage))}
+        with step.autocast():
+            codes = self.network(self.read(pictures), stage)
+            drawn = self.generator.synthesis(codes, noise="fixed").float()
+        losses = self._compare(drawn, pictures)
+        offsets = codes.float()[:, 1:] - codes.float()[:, :1]
+        losses["delta"] = offsets.square().sum(2).add(1e-12).sqrt().mean()
+        if self.options.codes:
+            losses["codes"] = self._known_codes(len(pictures), stage, step)
+        weights = {
+            "l2": self.options.l2,
+            "perceptual": self.options.perceptual,
+            "identity": self.options.identity,
+            "delta": self.options.delta,
+            "codes": self.options.codes,
+        }
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        step.update(self.optimizers["all"], loss)
+        figures |= {name: value.detach() for name, value in losses.items()}
+        return figures | {"loss": loss.detach()}
+
+    def read(self, pictures: Tensor) -> Tensor:
+        """Pictures at the size that the encoder reads."""
+        side = self.config.input_size
+        if pictures.shape[-1] == side:
+            return pictures
+        return functional.interpolate(
+            pictures, (side, side), mode="bilinear", antialias=True, align_corners=False
+        )
+
+    def _compare(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
+        losses = {"l2": functional.mse_loss(drawn, pictures)}
+        if self.options.perceptual:
+            losses["perceptual"] = (
+                pyramid(drawn, pictures)
+                if self.lpips is None
+                else self.lpips(drawn, pictures).mean()
+            )
+        if self.embedder is not None and self.options.identity:
+            with torch.no_grad():
+                wanted = self.embedder(_fitted(pictures, self.embedder))
+            found = self.embedder(_fitted(drawn, self.embedder))
+            losses["identity"] = (1.0 - (found * wanted).sum(1)).mean()
+        return losses
+
+    def _known_codes(self, count: int, stage: int, step: Step) -> Tensor:
+        with torch.no_grad(), step.autocast():
+            z = torch.randn(count, self.generator.z_dim, device=step.device)
+            wanted = self.generator.mapping(z)
+            drawn = self.generator.synthesis(wanted, noise="random").clamp(-1, 1).float()
+        with step.autocast():
+            found = self.network(self.read(drawn), stage)
+        return functional.mse_loss(found.float(), wanted.float())
+
+    def pictures(self, batch: Batch) -> Tensor:
+        """Pairs of true and encoded pictures."""
+        codes = self.averages["encoder"](self.read(batch["pictures"]))
+        drawn = self.generator.synthesis(codes)
+        return torch.stack([batch["pictures"], drawn], 1).flatten(0, 1)
+
+    def exports(self) -> list[Export]:
+        """The averaged encoder."""
+        summary = f"e4e-style encoder into a {self.config.size} px StyleGAN2"
+        config = dataclasses.asdict(self.config)
+        return [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
+
+
+def _fitted(pictures: Tensor, embedder: ArcFace) -> Tensor:
+    """Pictures as an embedder reads them: the inner face for the published size, else all of it."""
+    side = embedder.config.size
+    if side == 112:
+        return embedder.crop(pictures)
+    if pictures.shape[-1] == side:
+        return pictures
+    return functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)

@@ -1,0 +1,109 @@
+"""An identity embedder: pictures of one person lie close together, others apart.
+
+Source: Deng et al., ArcFace: Additive Angular Margin Loss for Deep Face Recognition, 2019. Unlike the
+published network it reads the whole FFHQ-aligned crop, as the embedder of LatentSwap does, and is
+trained with AdamW, which needs no schedule on small data.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vidswap.errors import RecipeError
+from vidswap.models.irse import ArcFace, ArcFaceConfig
+from vidswap.train.augment import augment
+from vidswap.train.data import Pictures
+from vidswap.train.method import Batch, Export, Step
+from vidswap.train.optimisers import adamw
+from vidswap.train.options import IdentityOptions, TrainRecipe
+
+
+class MarginHead(nn.Module):
+    """Class logits with an additive angular margin on the true class."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(classes, features))
+
+    def forward(self, unit: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
+        """(B, features) unit vectors, (B,) classes → (B, classes) logits."""
+        cosine = functional.linear(unit, functional.normalize(self.weight)).clamp(-1, 1)
+        own = cosine.gather(1, labels[:, None])
+        sine = (1.0 - own.square()).clamp_min(1e-7).sqrt()
+        # cos(θ + m), and its tangent line where θ + m passes π.
+        moved = own * math.cos(margin) - sine * math.sin(margin)
+        moved = torch.where(
+            own > math.cos(math.pi - margin), moved, own - math.sin(margin) * margin
+        )
+        return cosine.scatter(1, labels[:, None], moved) * scale
+
+
+class IdentityTraining:
+    """Embedder and margin head; the head is thrown away."""
+
+    columns = ("loss", "accuracy", "cosine")
+
+    def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
+        if not isinstance(recipe.method, IdentityOptions):
+            raise TypeError("not the options of identity")
+        if not data.has("identity"):
+            raise RecipeError(
+                "who is who is not known: data need an array identity.npy, as `vidswap synth faces` "
+                "writes, or --data synthetic",
+                stage="train",
+            )
+        options = recipe.method
+        self.options = options
+        classes, numbers = np.unique(np.asarray(data.arrays["identity"]), return_inverse=True)
+        if len(classes) < 2:
+            raise RecipeError("all pictures show one person: nothing to tell apart", stage="train")
+        self.labels = torch.from_numpy(numbers.reshape(-1).astype(np.int64))
+        self.config = ArcFaceConfig(
+            recipe.data.size, options.features, options.widths, options.depths
+        )
+        network = ArcFace(self.config).to(device, memory_format=torch.channels_last)
+        self.network = network
+        self.head = MarginHead(options.features, len(classes)).to(device)
+        self.networks = {"embedder": network, "head": self.head}
+        self.averages = {"embedder": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.optimizers = {
+            "all": adamw([network, self.head], options.learning_rate, options.weight_decay)
+        }
+
+    def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        """One batch of the margin loss; the margin grows over the first steps."""
+        labels = self.labels[batch["index"].cpu()].to(step.device)
+        pictures = augment(batch["pictures"], self.options.augment)
+        with step.autocast():
+            unit = self.network(pictures).float()
+        ramp = min(1.0, (step.index + 1) / max(1, self.options.margin_steps))
+        logits = self.head(unit, labels, self.options.scale, self.options.margin * ramp)
+        loss = functional.cross_entropy(logits, labels)
+        step.update(self.optimizers["all"], loss)
+        own = functional.normalize(self.head.weight.detach())[labels]
+        hit = (logits.detach().argmax(1) == labels).float().mean()
+        return {
+            "loss": loss.detach(),
+            "accuracy": hit,
+            "cosine": (unit.detach() * own).sum(1).mean(),
+        }
+
+    def pictures(self, batch: Batch) -> Tensor | None:
+        """Nothing to look at."""
+        del batch
+
+    def exports(self) -> list[Export]:
+        """The averaged embedder."""
+        config = {
+            "size": self.config.size,
+            "features": self.config.features,
+            "widths": list(self.config.widths),
+            "depths": list(self.config.depths),
+        }
+        summary = f"ArcFace-margin identity embedder of FFHQ crops, {self.config.size} px"
+        return [Export("embedder", "irse50", self.averages["embedder"], config, summary)]

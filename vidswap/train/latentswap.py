@@ -1,0 +1,134 @@
+"""LatentSwap's mixer.
+
+Source: Choi et al., LatentSwap, 2024, as its published code trains it: codes drawn at random, a fifth
+of the pairs identical, three losses, AdamW. Two slips of that code are not repeated: frozen networks
+stay in evaluation mode, and the generator's mean code does not drift.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vidswap.models.irse import ArcFace
+from vidswap.models.latentswap import LatentMixer, MixerConfig
+from vidswap.models.shape import Coefficients, ShapeModel
+from vidswap.models.stylegan2 import StyleGAN2
+from vidswap.train.data import Pictures
+from vidswap.train.encoder import _fitted
+from vidswap.train.frozen import frozen
+from vidswap.train.method import Batch, Export, Step
+from vidswap.train.options import LatentSwapOptions, TrainRecipe
+
+PIXELS = 224.0
+"""The published landmark loss counts pixels of a picture this wide."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Codes and pictures of sources and targets."""
+
+    source: Tensor
+    """(B, L, D)"""
+    target: Tensor
+    source_picture: Tensor
+    target_picture: Tensor
+
+
+class LatentSwapTraining:
+    """Mixer between a frozen generator and frozen judges."""
+
+    columns = ("loss", "identity", "latent", "shape")
+
+    def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
+        del data  # codes are drawn at random
+        if not isinstance(recipe.method, LatentSwapOptions):
+            raise TypeError("not the options of latentswap")
+        options = recipe.method
+        self.options = options
+        self.generator = frozen(options.generator, StyleGAN2, device, "method.generator")
+        self.embedder = frozen(options.embedder, ArcFace, device, "method.embedder")
+        self.landmarks = (
+            frozen(options.landmarks, ShapeModel, device, "method.landmarks")
+            if options.landmarks and options.shape
+            else None
+        )
+        self.config = MixerConfig(self.generator.num_ws, self.generator.style_dim)
+        network = LatentMixer(self.config).to(device)
+        self.network = network
+        self.networks = {"mixer": network}
+        self.averages = {"mixer": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.optimizers = {
+            "all": torch.optim.AdamW(
+                network.parameters(), options.learning_rate, weight_decay=options.weight_decay
+            )
+        }
+
+    def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
+        """One batch of pairs."""
+        pair = self.draw(len(batch["index"]), step)
+        mixed = self.network(pair.source, pair.target)
+        with step.autocast():
+            picture = self.generator.synthesis(mixed, noise="random").float()
+        losses = {
+            "identity": self._identity(pair, picture),
+            "latent": functional.mse_loss(mixed, pair.target),
+        }
+        if self.landmarks is not None:
+            losses["shape"] = self._shape(self.landmarks, pair, picture)
+        weights = {
+            "identity": self.options.identity,
+            "latent": self.options.latent,
+            "shape": self.options.shape,
+        }
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        step.update(self.optimizers["all"], loss)
+        return {name: value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
+
+    @torch.no_grad()
+    def draw(self, count: int, step: Step) -> Pair:
+        """Pairs of random people; in some of them both are the same one."""
+        z = torch.randn(2, count, self.generator.z_dim, device=step.device)
+        same = torch.rand(count, 1, device=step.device) < self.options.same
+        z = torch.stack([z[0], torch.where(same, z[0], z[1])])
+        cutoff = min(self.options.cutoff, self.generator.num_ws)
+        codes = self.generator.mapping(z.flatten(0, 1), self.options.truncation, cutoff)
+        with step.autocast():
+            pictures = self.generator.synthesis(codes, noise="random").float()
+        source, target = codes.float().contiguous().split(count)
+        return Pair(source, target, *pictures.split(count))
+
+    def _identity(self, pair: Pair, picture: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = self.embedder(_fitted(pair.source_picture, self.embedder))
+        found = self.embedder(_fitted(picture, self.embedder))
+        return (1.0 - (found * wanted).sum(1)).mean()
+
+    def _shape(self, model: ShapeModel, pair: Pair, picture: Tensor) -> Tensor:
+        """Landmarks of the source's shape in the target's pose and expression, against the swap's."""
+        with torch.no_grad():
+            who = model.coefficients(pair.source_picture).shape
+            rest = model.coefficients(pair.target_picture).rest
+            wanted = model.landmarks(Coefficients(who, rest))
+        return (model(picture) - wanted).abs().mean() * PIXELS
+
+    def pictures(self, batch: Batch) -> Tensor:
+        """Rows of source, target and swap."""
+        device = batch["pictures"].device
+        z = torch.randn(2 * 16, self.generator.z_dim, device=device)
+        codes = self.generator.mapping(z, self.options.truncation, self.options.cutoff)
+        source, target = codes.split(16)
+        mixed = self.averages["mixer"](source, target)
+        drawn = [self.generator.synthesis(c) for c in (source, target, mixed)]
+        return torch.stack(drawn, 1).flatten(0, 1)
+
+    def exports(self) -> list[Export]:
+        """The averaged mixer."""
+        config: dict[str, Any] = dataclasses.asdict(self.config)
+        summary = f"LatentSwap mixer for {self.config.layers} codes of {self.config.style_dim}"
+        return [Export("mixer", "latentswap-mixer", self.averages["mixer"], config, summary)]
