@@ -9,7 +9,7 @@ from vidswap.synth.params import HeadParams
 
 RGB = tuple[float, float, float]
 SKIN_TONES = np.array(
-    [[62, 38, 28], [96, 60, 43], [136, 90, 66], [178, 124, 95], [206, 156, 126], [226, 182, 154], [238, 202, 180]]
+    [[84, 53, 39], [112, 72, 52], [146, 98, 72], [178, 124, 95], [206, 156, 126], [226, 182, 154], [238, 202, 180]]
 ) / 255.0  # fmt: skip
 IRISES = np.array([[58, 34, 20], [104, 64, 32], [120, 96, 50], [92, 114, 76], [84, 124, 150], [120, 140, 156]]) / 255.0
 
@@ -71,8 +71,8 @@ def paint(head: HeadParams) -> Paint:
     who, scene, face = head.identity, head.scene, head.expression
     skin = np.array(_table(SKIN_TONES, who.skin_tone))
     skin = skin * [1 + 0.10 * (who.skin_redness - 0.5), 1 - 0.10 * (who.skin_redness - 0.5), 1 - 0.06 * (who.skin_redness - 0.5)]
-    lip = np.sqrt(skin) * [0.94, 0.82 - 0.24 * who.lip_redness, 0.83 - 0.22 * who.lip_redness]
-    lip = lip * (1 - 0.3 * who.lip_darkness)
+    lip = np.sqrt(skin) * [1.0, 0.84 - 0.26 * who.lip_redness, 0.86 - 0.24 * who.lip_redness]
+    lip = lip * (0.97 - 0.22 * who.lip_darkness)
     iris = np.array(_table(IRISES, who.iris_hue)) * (0.6 + 0.9 * who.iris_light)
     return Paint(
         skin=(float(skin[0]), float(skin[1]), float(skin[2])),

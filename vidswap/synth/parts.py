@@ -253,13 +253,13 @@ def glasses(form: Form, who: Identity, scene: Scene) -> list[Part]:
     power = 2.0 + 2.5 * (1 - scene.glasses_round)
     turn = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     wide = 0.265 + 0.045 * scene.glasses_size
-    tall = wide * (0.68 + 0.24 * scene.glasses_round)
+    tall = wide * (0.62 + 0.22 * scene.glasses_round)
     found, inner = [], []
-    front = float(min(form.points[[9, 168, 6, 66, 296, 105, 334], 2].min() - 0.03, form.eyes[:, 2].min() - 0.34))
+    front = float(min(form.points[[9, 168, 6, 66, 296, 105, 334], 2].min() - 0.03, form.eyes[:, 2].min() - 0.36))
     for side, eye in zip((-1, 1), form.eyes, strict=True):
         c, s = np.cos(turn), np.sin(turn)
         x = eye[0] + side * 0.02 + wide * np.sign(c) * np.abs(c) ** (2 / power)
-        y = eye[1] + 0.05 + tall * np.sign(s) * np.abs(s) ** (2 / power)
+        y = eye[1] + 0.03 + tall * np.sign(s) * np.abs(s) ** (2 / power)
         z = front + 0.16 * (np.abs(x) - 0.1) ** 2 + 0 * y
         found.append(_tube(np.stack([x, y, z], 1), thickness, True, GLASSES))
         outer = eye[0] + side * (0.02 + wide)

@@ -1,11 +1,8 @@
 """From parameters to a picture and its truth."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidswap.errors import RecipeError
 from vidswap.ops.ffhq import Window, window
@@ -15,8 +12,9 @@ from vidswap.synth.form import Form, build
 from vidswap.synth.paint import hsv, paint
 from vidswap.synth.params import HeadParams, Light, Pose
 from vidswap.synth.parts import Part, hairline
-from vidswap.synth.raster import Buffers, draw, empty, normals
-from vidswap.synth.scenery import SIDE, background
+from vidswap.synth.raster import draw, empty, normals
+from vidswap.synth.resolve import fill, resolve
+from vidswap.synth.scenery import background
 from vidswap.synth.shading import Lamp, Mesh, Shadow, shade_samples
 from vidswap.types import F32, F64, U8
 
@@ -26,7 +24,9 @@ MIDDLE = np.array([0.0, -0.1, 0.35])
 """The point of a level head that lies at the pose's x, y and distance."""
 TRUNK_FOLLOWS = 0.35
 """Share of the head's yaw that the shoulders take part in."""
-SHADOW_SIDE = 112
+SHADOW_SIDE = 96
+SAMPLES = 2
+"""Samples per pixel along each side."""
 MARGIN = 2.6
 """Half the side of the cube around the head that casts shadows."""
 
@@ -110,12 +110,6 @@ def _beard_volume(rest: F64, head: HeadParams) -> F64:
     chin = np.exp(-((x / 0.3) ** 2) - ((y - 0.85) / 0.2) ** 2) * max(who.goatee, who.cheek_beard)
     jaw = np.exp(-(((y - 0.75) / 0.3) ** 2)) * (x > 0.3) * who.cheek_beard * 0.7
     return np.maximum(chin, jaw) * (y > 0.56) * (rest[:, 2] < 0.9)
-
-
-@lru_cache(maxsize=64)
-def _topology(layout: tuple[tuple[int, int, int], ...]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Never called for other than the parts that a head can have."""
-    raise NotImplementedError
 
 
 def assemble(head: HeadParams) -> Posed:
@@ -247,69 +241,37 @@ def ffhq_window(head: HeadParams) -> Window:
     return window(project(assemble(head).landmarks, head.pose))
 
 
-def _samples(size: int) -> int:
-    return 3 if size <= 80 else 2
-
-
 def _picture(head: HeadParams, posed: Posed, view: F64, size: int) -> Rendered:
-    over = _samples(size)
-    fine = view * over
-    fine[:, 2] += (over - 1) / 2
+    wide = size * SAMPLES
+    fine = view * SAMPLES
+    fine[:, 2] += (SAMPLES - 1) / 2
     points = posed.mesh.points
     where = project(points.astype(np.float64), head.pose) @ fine[:, :2].T + fine[:, 2]
     screen = np.concatenate([where, 1 / points[:, 2:]], 1).astype(np.float32)
-    buffers = empty(size * over, size * over)
+    buffers = empty(wide, wide)
     draw(screen, posed.mesh.triangles, buffers)
-    light = _backdrop(head, fine, size * over)
-    labels = np.zeros(buffers.triangle.shape, np.uint8)
-    shade_samples(buffers, posed.mesh, (paint(head), lamp(head.light), cast(posed.mesh, head.light)), light, labels)
+    light, labels = np.empty((wide, wide, 3), np.float32), np.zeros((wide, wide), np.uint8)
+    inverse = np.linalg.inv(np.vstack([fine, [0, 0, 1]]))[:2].astype(np.float32)
+    fill(background(head.scene), inverse, buffers, light)
+    looks = (paint(head), lamp(head.light), cast(posed.mesh, head.light))
+    shade_samples(buffers, posed.mesh, looks, light, labels)
+    return _truth(head, posed, (light, labels, buffers.inverse), view)
+
+
+def _truth(head: HeadParams, posed: Posed, samples: tuple[F32, U8, F32], view: F64) -> Rendered:
+    size = samples[0].shape[0] // SAMPLES
+    rgb, labels = np.empty((size, size, 3), np.uint8), np.empty((size, size), np.uint8)
+    depth = np.empty((size, size), np.float32)
+    rng = np.random.default_rng([4, int(head.scene.noise_seed * 1e6)])
+    grain = rng.standard_normal(rgb.shape, np.float32) * np.float32(8 * head.scene.noise)
+    resolve(samples, grain, rgb, labels, depth)
     flat = project(posed.landmarks, head.pose) @ view[:, :2].T + view[:, 2]
-    return _truth(head, posed, (light, labels, buffers), flat, np.hypot(*view[:, 0]))
-
-
-def _backdrop(head: HeadParams, view: F64, size: int) -> F32:
-    """(S, S, 3) background at each sample, bilinear."""
-    picture = background(head.scene)
-    inverse = np.linalg.inv(np.vstack([view, [0, 0, 1]]))
-    y, x = np.mgrid[0:size, 0:size]
-    at = inverse[:2, :2] @ np.stack([x.ravel(), y.ravel()]) + inverse[:2, 2:]
-    u, v = np.clip((at + 1) / 2 * (SIDE - 1), 0, SIDE - 1.001)
-    i, j = v.astype(int), u.astype(int)
-    fy, fx = (v - i)[:, None], (u - j)[:, None]
-    rows = picture[i, j] * (1 - fx) + picture[i, j + 1] * fx
-    below = picture[i + 1, j] * (1 - fx) + picture[i + 1, j + 1] * fx
-    return (rows * (1 - fy) + below * fy).astype(np.float32).reshape(size, size, 3)
-
-
-def _truth(
-    head: HeadParams, posed: Posed, drawn: tuple[F32, U8, Buffers], flat: F64, scale: float
-) -> Rendered:
-    light, labels, buffers = drawn
-    over = _samples(light.shape[0] // 3) if light.shape[0] % 3 == 0 and light.shape[0] <= 240 else 2
-    size = light.shape[0] // over
-    mean = light.reshape(size, over, size, over, 3).mean((1, 3))
-    grey = np.sqrt(_tone(mean)) * 255
-    if head.scene.noise > 0:
-        rng = np.random.default_rng([4, int(head.scene.noise_seed * 1e6)])
-        grey = grey + rng.standard_normal(grey.shape, np.float32) * (8 * head.scene.noise)
-    blocks = labels.reshape(size, over, size, over).transpose(0, 2, 1, 3).reshape(size, size, -1)
-    votes = (blocks[..., None] == np.arange(12, dtype=np.uint8)).sum(2)
-    near = buffers.inverse.reshape(size, over, size, over).transpose(0, 2, 1, 3).reshape(size, size, -1)
-    seen = (near > 0).sum(2)
-    middle = near.sum(2) / np.maximum(seen, 1)
-    with np.errstate(divide="ignore"):
-        depth = np.where(seen * 2 > over * over, 1 / middle, np.inf).astype(np.float32)
-    unit = scale * 2 / head.pose.field_height
-    mesh = np.concatenate([flat, (posed.landmarks[:, 2:] - posed.landmarks[:, 2].mean()) * unit], 1).astype(np.float32)
+    unit = np.hypot(*view[:, 0]) * 2 / head.pose.field_height
+    deep = (posed.landmarks[:, 2:] - posed.landmarks[:, 2].mean()) * unit
     eyes = [flat[list(e)].mean(0) for e in ((33, 133), (362, 263))]
     return Rendered(
-        rgb=np.clip(np.rint(grey), 0, 255).astype(np.uint8), labels=votes.argmax(2).astype(np.uint8), depth=depth,
-        mesh=mesh, points=np.array([*eyes, flat[1], flat[61], flat[291]], np.float32),
+        rgb=rgb, labels=labels, depth=depth, mesh=np.concatenate([flat, deep], 1).astype(np.float32),
+        points=np.array([*eyes, flat[1], flat[61], flat[291]], np.float32),
         pose=np.array([head.pose.yaw, head.pose.pitch, head.pose.roll], np.float32),
         expression=head.expression.vector(), identity=head.identity.vector(),
     )  # fmt: skip
-
-
-def _tone(light: F32) -> F32:
-    """Soft shoulder above middle grey, so that nothing burns out."""
-    return np.where(light < 0.6, light, 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4))).astype(np.float32)

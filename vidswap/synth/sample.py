@@ -84,7 +84,7 @@ def light(rng: np.random.Generator) -> Light:
     return Light(
         azimuth=_clip(rng.normal(0, 45), -100, 100), elevation=_clip(rng.normal(32, 16), -15, 75),
         key=key, warmth=_clip(rng.normal(0.1, 0.4), -1, 1),
-        ambient=_clip(0.92 - 0.55 * key + rng.normal(0, 0.08), 0.22, 0.9),
+        ambient=_clip(0.98 - 0.55 * key + rng.normal(0, 0.08), 0.28, 0.95),
         ambient_hue=float(rng.random()), ambient_colour=float(rng.uniform(0, 0.16)),
         rim=float(rng.random() ** 2), softness=float(rng.random()),
     )  # fmt: skip

@@ -6,12 +6,12 @@ from vidswap.synth.paint import hsv
 from vidswap.synth.params import Scene
 from vidswap.types import F32, F64
 
-SIDE = 64
+SIDE = 48
 """Samples across the picture's height and width; it is out of focus anyway."""
 
 
 def background(scene: Scene) -> F32:
-    """(64, 64, 3) linear light, to be stretched over the camera's square field."""
+    """(48, 48, 3) linear light, to be stretched over the camera's square field."""
     rng = np.random.default_rng([3, int(scene.background_seed * 1e6)])
     y, x = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1)
     low = np.array(hsv(scene.background_hue, scene.background_colour, 0.15 + 0.6 * scene.background_light))
