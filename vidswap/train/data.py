@@ -186,7 +186,8 @@ def _frames(path: Path, interval: float) -> Iterator[U8]:
             if seconds + 1e-6 >= due:
                 due = seconds + interval
                 picture = frame.rgb()
-                yield (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
+                deep = picture.dtype == np.uint16
+                yield (picture >> 8 if deep else picture).astype(np.uint8, copy=False)
 
 
 def fit(picture: U8, size: int) -> U8:

@@ -6,7 +6,6 @@ editable too, are there. With ``codes`` above zero the encoder also learns from 
 whose codes are known.
 """
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 
@@ -22,7 +21,7 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
 from vidswap.train.frozen import frozen
 from vidswap.train.losses import pyramid
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import EncoderOptions, TrainRecipe
 
@@ -64,11 +63,11 @@ class EncoderTraining:
             widths=options.widths,
             depths=options.depths,
         )
-        network = Encoder(self.config).to(device, memory_format=torch.channels_last)
+        network = placed(Encoder(self.config), device)
         network.latent_avg.copy_(self.generator.mapping.w_avg.expand_as(network.latent_avg))
         self.network = network
         self.networks = {"encoder": network}
-        self.averages = {"encoder": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.averages = {"encoder": average_of(network)}
         self.optimizers = {"all": adamw([network], options.learning_rate, 0.0)}
 
     def stage(self, index: int) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 from vidswap import zoo
 from vidswap.errors import RecipeError
 from vidswap.models.layers import freeze
+from vidswap.train.method import placed
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -36,6 +37,5 @@ def frozen(name: str, kind: type[N], device: torch.device, option: str) -> N:
     if not isinstance(network, kind):
         have = type(network).__name__
         raise RecipeError(f"{option}: {name} is a {have}, expected a {kind.__name__}")
-    network.to(device, memory_format=torch.channels_last)
-    freeze(network)
+    freeze(placed(network, device))
     return network

@@ -5,7 +5,6 @@ published network it reads the whole FFHQ-aligned crop, as the embedder of Laten
 trained with AdamW, which needs no schedule on small data.
 """
 
-import copy
 import math
 from collections.abc import Mapping
 
@@ -18,7 +17,7 @@ from vidswap.errors import RecipeError
 from vidswap.models.irse import ArcFace, ArcFaceConfig
 from vidswap.train.augment import augment
 from vidswap.train.data import Pictures
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import IdentityOptions, TrainRecipe
 
@@ -66,11 +65,11 @@ class IdentityTraining:
         self.config = ArcFaceConfig(
             recipe.data.size, options.features, options.widths, options.depths
         )
-        network = ArcFace(self.config).to(device, memory_format=torch.channels_last)
+        network = placed(ArcFace(self.config), device)
         self.network = network
         self.head = MarginHead(options.features, len(classes)).to(device)
         self.networks = {"embedder": network, "head": self.head}
-        self.averages = {"embedder": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.averages = {"embedder": average_of(network)}
         self.optimizers = {
             "all": adamw([network, self.head], options.learning_rate, options.weight_decay)
         }
@@ -93,9 +92,8 @@ class IdentityTraining:
             "cosine": (unit.detach() * own).sum(1).mean(),
         }
 
-    def pictures(self, batch: Batch) -> Tensor | None:
+    def pictures(self, batch: Batch) -> None:
         """Nothing to look at."""
-        del batch
 
     def exports(self) -> list[Export]:
         """The averaged embedder."""

@@ -4,18 +4,19 @@ What belongs to a person is found without parameters of a face model: two pictur
 give the same landmarks when their shape features are exchanged.
 """
 
-import copy
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vidswap.errors import RecipeError
 from vidswap.models.shape import Coefficients, ShapeConfig, ShapeModel
 from vidswap.train.data import Pictures
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import LandmarksOptions, TrainRecipe
 
@@ -47,12 +48,12 @@ class LandmarksTraining:
             widths=options.widths,
             depths=options.depths,
         )
-        network = ShapeModel(self.config).to(device, memory_format=torch.channels_last)
+        network = placed(ShapeModel(self.config), device)
         mean = np.asarray(table[:20_000, :, :2], np.float32).mean(0) / self.size
         network.mean.copy_(torch.from_numpy(mean))
         self.network = network
         self.networks = {"landmarks": network}
-        self.averages = {"landmarks": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.averages = {"landmarks": average_of(network)}
         self.optimizers = {"all": adamw([network], options.learning_rate, options.weight_decay)}
 
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
@@ -95,7 +96,7 @@ def _l1(found: Tensor, wanted: Tensor) -> Tensor:
     return (found - wanted).abs().mean() * 10.0
 
 
-def partners(identity: np.ndarray, seed: int) -> np.ndarray:
+def partners(identity: NDArray[Any], seed: int) -> NDArray[np.int64]:
     """For each row another row of the same person, itself where there is none; (N,) int64."""
     order = np.random.default_rng(seed).permutation(len(identity))
     by_person = order[np.argsort(identity[order].reshape(-1), kind="stable")]

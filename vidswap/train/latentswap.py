@@ -5,7 +5,6 @@ of the pairs identical, three losses, AdamW. Two slips of that code are not repe
 stay in evaluation mode, and the generator's mean code does not drift.
 """
 
-import copy
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
 from vidswap.train.encoder import _fitted
 from vidswap.train.frozen import frozen
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import LatentSwapOptions, TrainRecipe
 
 PIXELS = 224.0
@@ -59,10 +58,10 @@ class LatentSwapTraining:
             else None
         )
         self.config = MixerConfig(self.generator.num_ws, self.generator.style_dim)
-        network = LatentMixer(self.config).to(device)
+        network = placed(LatentMixer(self.config), device)
         self.network = network
         self.networks = {"mixer": network}
-        self.averages = {"mixer": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.averages = {"mixer": average_of(network)}
         self.optimizers = {
             "all": torch.optim.AdamW(
                 network.parameters(), options.learning_rate, weight_decay=options.weight_decay

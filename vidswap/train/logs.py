@@ -40,7 +40,7 @@ class Log:
 
     def add(self, step: int, pictures: int, seconds: float, figures: Mapping[str, Any]) -> None:
         """One row; figures that did not apply stay empty."""
-        row = [step, pictures, round(seconds, 2)]
+        row: list[str | float] = [step, pictures, round(seconds, 2)]
         values = {name: float(value) for name, value in figures.items()}
         row += [f"{values[c]:.8g}" if c in values else "" for c in self._columns[3:]]
         self._write("a", [row])

@@ -205,8 +205,8 @@ class _Training:
             network = self.method.networks[name]
             for slow, fast in zip(average.parameters(), network.parameters(), strict=True):
                 slow.lerp_(fast, 1.0 - keep)
-            for slow, fast in zip(average.buffers(), network.buffers(), strict=True):
-                slow.copy_(fast)
+            for held, now in zip(average.buffers(), network.buffers(), strict=True):
+                held.copy_(now)
 
     def _log(self, log: Log | None, done: int, seconds: float, figures: dict[str, float]) -> None:
         if log is not None:

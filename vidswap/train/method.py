@@ -1,9 +1,10 @@
 """What the loop needs to know of a method: its networks, its optimisers and one step."""
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,8 @@ from torch.optim import Optimizer
 
 from vidswap.errors import StateError
 from vidswap.train.processes import Processes
+
+N = TypeVar("N", bound=nn.Module)
 
 Batch = Mapping[str, Tensor]
 """``index`` (B,) of the pictures in the data; ``pictures`` (B, 3, S, S) in [-1, 1]; and what else the
@@ -74,13 +77,25 @@ class Export:
 class Method(Protocol):
     """One way of training."""
 
-    columns: tuple[str, ...]
-    """Names of the figures that every step gives."""
-    networks: Mapping[str, nn.Module]
-    """What is trained."""
-    averages: Mapping[str, nn.Module]
-    """Moving averages, under the names of their networks."""
-    optimizers: Mapping[str, Optimizer]
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the figures that every step gives."""
+        ...
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What is trained."""
+        ...
+
+    @property
+    def averages(self) -> Mapping[str, nn.Module]:
+        """Moving averages, under the names of their networks."""
+        ...
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """Over the parameters of the networks."""
+        ...
 
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         """Train on one batch; figures of ``columns``, absent ones did not apply."""
@@ -93,6 +108,17 @@ class Method(Protocol):
     def exports(self) -> list[Export]:
         """What a user of the trained networks needs."""
         ...
+
+
+def placed(network: N, device: torch.device) -> N:
+    """The same network on a device, channels-last; meant to be trained."""
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def average_of(network: N) -> N:
+    """A copy that will hold the moving average."""
+    return copy.deepcopy(network).requires_grad_(False).eval()
 
 
 def pixels_on(batch: Batch, device: torch.device) -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ Source: Yu et al., BiSeNet, 2018, with the three weighted heads and the hard-pix
 zllrunning/face-parsing.PyTorch.
 """
 
-import copy
 import math
 from collections.abc import Mapping
 
@@ -15,7 +14,7 @@ from torch.nn import functional
 from vidswap.errors import RecipeError
 from vidswap.models.bisenet import BiSeNet, BiSeNetConfig, normalise
 from vidswap.train.data import Pictures
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import ParserOptions, TrainRecipe
 
@@ -39,10 +38,10 @@ class ParserTraining:
         options = recipe.method
         self.options = options
         self.config = BiSeNetConfig(options.classes, options.input_size, options.width)
-        network = BiSeNet(self.config).to(device, memory_format=torch.channels_last)
+        network = placed(BiSeNet(self.config), device)
         self.network = network
         self.networks = {"parser": network}
-        self.averages = {"parser": copy.deepcopy(network).requires_grad_(False).eval()}
+        self.averages = {"parser": average_of(network)}
         self.optimizers = {"all": adamw([network], options.learning_rate, options.weight_decay)}
 
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:

@@ -28,7 +28,7 @@ from vidswap.train.losses import (
     gradient_penalty,
     pyramid,
 )
-from vidswap.train.method import Batch, Export, Step
+from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import StyleGAN2Options, TrainRecipe
 
 MEAN_DECAY = 0.99
@@ -54,17 +54,23 @@ class StyleGAN2Training:
             options.channel_max,
         )
         self.codes = self._codes(data, recipe)
-        generator = StyleGAN2(self.config).to(device, memory_format=torch.channels_last)
+        generator = placed(StyleGAN2(self.config), device)
         # The running mean path length is part of the state: kept as a buffer, it is saved.
         generator.register_buffer("path_mean", torch.zeros((), device=device))
-        discriminator = Discriminator(
-            DiscriminatorConfig(
-                recipe.data.size, options.channel_multiplier, options.channel_max, _group(recipe)
-            )
-        ).to(device, memory_format=torch.channels_last)
+        discriminator = placed(
+            Discriminator(
+                DiscriminatorConfig(
+                    recipe.data.size,
+                    options.channel_multiplier,
+                    options.channel_max,
+                    _group(recipe),
+                )
+            ),
+            device,
+        )
         self.generator, self.discriminator = generator, discriminator
         self.networks = {"generator": generator, "discriminator": discriminator}
-        self.averages = {"generator": copy.deepcopy(generator).requires_grad_(False).eval()}
+        self.averages = {"generator": average_of(generator)}
         self.average = self.averages["generator"]
         self.optimizers = {
             "generator": _adam(
@@ -181,7 +187,7 @@ class StyleGAN2Training:
         noise = torch.randn_like(fake) / math.sqrt(fake.shape[2] * fake.shape[3])
         (gradient,) = torch.autograd.grad((fake * noise).sum(), ws, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
-        mean = self.generator.path_mean
+        mean = self.generator.get_buffer("path_mean")
         mean.copy_(mean.lerp(lengths.detach().mean(), 1 - MEAN_DECAY))
         penalty = (lengths - mean).square().mean()
         weight = self.options.path_length * self.options.path_every
