@@ -1,5 +1,6 @@
 """Jobs in a work folder: begun, abandoned, finished."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,7 +24,8 @@ def begin(request: Request, job: Job) -> JobFile:
     target = job.ready.target
     folder = folder_of(target.work, job.output, key)
     stored = replace(request, output=job.output, work=target.work, watch=Watch())
-    return JobFile(folder, stored, job.output, key, (target.start, target.stop))
+    output = Path(os.path.abspath(job.output))  # noqa: PTH100 - symbolic links stay what they are
+    return JobFile(folder, stored, output, key, (target.start, target.stop))
 
 
 def abandon(file: JobFile) -> None:
