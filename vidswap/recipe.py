@@ -99,6 +99,29 @@ class SmoothOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class InvertOptions:
+    """How face crops become latent codes, for engines that work on them."""
+
+    method: Literal["encoder", "projector", "pivotal"] = "encoder"
+    """``projector`` optimises a code for each frame; ``pivotal`` takes the encoder's codes and tunes
+    the generator to them, once for each track."""
+    encoder: str | None = None
+    """Weights that turn a face into codes; None takes the engine's."""
+    steps: int | None = None
+    """Optimiser steps for each frame that is projected or tuned on; None is what was published."""
+    tune_frames: int = 16
+    """Frames of a track that the generator is tuned on, as unlike each other as there are."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"invert.steps must be at least 1, got {self.steps}")
+        if self.tune_frames < 1:
+            raise ValueError(f"invert.tune_frames must be at least 1, got {self.tune_frames}")
+
+
+@dataclass(frozen=True, slots=True)
 class MeshEngine:
     """The embedded engine: dense texture on the face mesh."""
 
@@ -219,6 +242,7 @@ class Recipe:
     detect: DetectOptions = field(default_factory=DetectOptions)
     track: TrackOptions = field(default_factory=TrackOptions)
     smooth: SmoothOptions = field(default_factory=SmoothOptions)
+    invert: InvertOptions = field(default_factory=InvertOptions)
     engine: EngineOptions = field(default_factory=MeshEngine)
     encode: EncodeOptions = field(default_factory=EncodeOptions)
     run: RunOptions = field(default_factory=RunOptions)
@@ -229,7 +253,10 @@ class Recipe:
 
     def render_key(self) -> str:
         """Digest of what pass two reads."""
-        key = digest(self, ("decode", "engine", "encode"))
+        sections = ["decode", "engine", "encode"]
+        if self.invert != InvertOptions():
+            sections.append("invert")
+        key = digest(self, sections)
         return key if self.run.precision == "fp32" else f"{key}-{self.run.precision}"
 
 

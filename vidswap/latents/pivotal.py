@@ -188,9 +188,10 @@ class ClipInversion:
 
     pivots: Tensor
     """(T, num_ws, style_dim) as given."""
-    generator: StyleGAN2
+    generator: StyleGAN2 | None
+    """None where codes were made without one."""
     frames: I64
-    """The frames it was tuned on."""
+    """The frames it was tuned on; empty where it was not."""
     perceptual: F32
     """Distance of each of them at the end."""
 
