@@ -20,6 +20,8 @@ COMMANDS = {
     "resume": "vidswap.cli.resume:resume",
     "status": "vidswap.cli.status:status",
     "clean": "vidswap.cli.clean:clean",
+    "batch": "vidswap.cli.batch:batch",
+    "worker": "vidswap.cli.worker:worker",
     "inspect": "vidswap.cli.inspect:inspect",
     "preview": "vidswap.cli.preview:preview",
     "probe": "vidswap.cli.probe:probe",

@@ -19,7 +19,7 @@ can be late, doubled or missing for a while; ``vidswap.farm.sweep`` puts them ri
 import os
 import random
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,10 +201,7 @@ class Queue:
 
     def _finish(self, token: Token, end: End) -> None:
         for source, target in end.moves:
-            # A source that is gone was renamed by whoever carried this out before.
-            with suppress(FileNotFoundError):
-                Path(source).replace(target)
-                register.flush(Path(target).parent)
+            register.move(Path(source), Path(target))
         for folder in end.removes:
             shutil.rmtree(folder, ignore_errors=True)
         register.create(self._index("done", token.key, token.generation))
@@ -220,19 +217,21 @@ class Queue:
         lane = RETRY_LANE if end.outcome == "failed" else item.lane
         self.offer(Token(token.key, token.generation + 1, end.fails), item, lane)
 
-    def retry(self, keys: Iterable[str] | None = None) -> int:
-        """Take items out of quarantine, all for None; returns how many."""
-        wanted = None if keys is None else set(keys)
-        count = 0
-        for key, generation in self.index("quarantine"):
-            if wanted is not None and key not in wanted:
-                continue
-            if not self.claim_path(key, generation + 1).exists():
-                item = self.item(key)
-                self.offer(Token(key, generation + 1, 0), item, item.lane)
-                count += 1
-            self._index("quarantine", key, generation).unlink(missing_ok=True)
-        return count
+    def retry(self) -> int:
+        """Take every item out of quarantine; returns how many."""
+        keys = {key for key, _ in self.index("quarantine")}
+        return sum(map(self.retry_one, sorted(keys)))
+
+    def retry_one(self, key: str) -> bool:
+        """Take an item out of quarantine; whether it was there."""
+        last = self.last(key)
+        place = self._index("quarantine", key, last)
+        if not place.exists():
+            return False
+        item = self.item(key)
+        self.offer(Token(key, last + 1, 0), item, item.lane)
+        place.unlink(missing_ok=True)
+        return True
 
     def reopen(self, key: str) -> None:
         """Do an item again that is done."""

@@ -8,9 +8,11 @@ Safe on NFS: exclusive creation, hard links and renames are atomic on its server
 clocks are not used.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -65,6 +67,28 @@ def replace(path: Path, content: bytes) -> None:
         return True
 
     _in_folder(path, put)
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file or folder; nothing if somebody has done so before.
+
+    Raises:
+        OSError: The target's folder cannot be written to.
+    """
+    if not source.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Between looking and renaming another process may have been faster.
+        with suppress(FileNotFoundError):
+            source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        draft = _draft(target)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, draft)
+        draft.replace(target)
+    flush(target.parent)
 
 
 def flush(folder: Path) -> None:

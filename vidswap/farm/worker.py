@@ -1,0 +1,215 @@
+"""Takes items from a queue and does them, one after the other."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vidswap.errors import MediaError, VidswapError
+from vidswap.farm.budget import Budget
+from vidswap.farm.claim import BEATS, Claim, claim
+from vidswap.farm.owner import Owner, this_process
+from vidswap.farm.queue import Queue
+from vidswap.farm.stopping import Stop, StoppedError
+from vidswap.farm.sweep import LEASE_SECONDS, Sweeper
+from vidswap.farm.task import Bench, Task, is_environment, is_final
+from vidswap.farm.token import FencedError, Token
+
+IDLE_SECONDS = 0.5
+"""Between two looks at a queue that has nothing to claim."""
+IDLE_MOST = 5.0
+"""The same where nothing has come for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker behaves."""
+
+    lease: float = LEASE_SECONDS
+    stay: bool = False
+    """Wait for more when the queue is empty."""
+    limit: int | None = None
+    """End after so many items."""
+    seconds: float | None = None
+    """Take no more work after so long."""
+    budget: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a worker did."""
+
+    done: int = 0
+    failed: int = 0
+    lost: int = 0
+    """Taken over by another worker in the meantime."""
+    released: int = 0
+
+
+def shipped_tasks() -> Mapping[str, Task]:
+    """Every kind of item, by name."""
+    from vidswap.farm.clip import KIND, run_clip
+
+    return {KIND: run_clip}
+
+
+class Worker:
+    """One process that works on a queue.
+
+    Args:
+        queue: The queue.
+        tasks: How each kind of item is done.
+        options: Lease, budget, when to end.
+        stop: Ends it from outside.
+        bench: Who is told how it gets on.
+        told: Called with a generation and how it went: ``done``, ``failed``, ``lost``, ``released``.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        tasks: Mapping[str, Task],
+        options: WorkerOptions,
+        stop: Stop,
+        bench: Bench,
+        told: Callable[[Token, str], None] = lambda token, how: None,
+    ) -> None:
+        self._queue, self._tasks, self._options, self._stop = queue, tasks, options, stop
+        self._bench, self._told = bench, told
+        self._owner: Owner = this_process()
+        self._sweeper = Sweeper(queue, options.lease)
+        self._rng = random.Random(os.urandom(8))
+        self._tally = Tally()
+        self._began = time.monotonic()
+        self._swept = float("-inf")
+
+    def run(self) -> Tally:
+        """Work until nothing is left, or until stopped.
+
+        Raises:
+            VidswapError: This machine cannot do any item, such as with a full disk; the item at hand
+                is given back.
+        """
+        idle = IDLE_SECONDS
+        while not self._is_over():
+            self._sweep()
+            found = claim(self._queue, self._owner, self._rng) if self._has_disk() else None
+            if found is not None:
+                idle = IDLE_SECONDS
+                self._do(found)
+            elif not self._options.stay and self._queue.drained():
+                break
+            else:
+                self._stop.wanted.wait(idle)
+                idle = min(idle * 1.3, IDLE_MOST)
+        return self._tally
+
+    def _is_over(self) -> bool:
+        done = self._tally.done + self._tally.failed
+        if self._options.limit is not None and done >= self._options.limit:
+            return True
+        late = self._options.seconds is not None and self._age() >= self._options.seconds
+        return late or self._stop.wanted.is_set()
+
+    def _age(self) -> float:
+        return time.monotonic() - self._began
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        if now - self._swept < min(self._options.lease / BEATS, 5.0):
+            return
+        self._swept = now
+        for token in self._sweeper.sweep().lost:
+            self._bench.warn(f"{self._name(token)}: its worker is gone; it is done again")
+
+    def _do(self, taken: Claim) -> None:
+        """One item, whatever becomes of it."""
+        how = "failed"
+        try:
+            with taken.beating(self._options.lease), self._stop.working(lambda: leave(taken)):
+                self._commit(taken)
+            how = "done"
+        except FencedError:
+            how = "lost"
+        except (StoppedError, KeyboardInterrupt):
+            taken.release()
+            how = "released"
+        except Exception as error:
+            if is_environment(error):
+                taken.release()
+                raise _as_known(error, self._queue.root) from error
+            how = self._fail(taken, error)
+        self._told(taken.token, how)
+        self._tally = replace(self._tally, **{how: getattr(self._tally, how) + 1})
+
+    def _commit(self, taken: Claim) -> None:
+        task = self._tasks.get(taken.item.kind)
+        if task is None:
+            known = ", ".join(self._tasks)
+            message = f"an item of an unknown kind {taken.item.kind!r}; known here: {known}"
+            raise VidswapError(message, stage="queue", hint="another version of vidswap made it")
+        bench = replace(self._bench, pulse=lambda: self._pulse(taken))
+        self._options.budget.limit_vram()
+        outcome = task(taken, bench)
+        taken.commit(outcome.moves, outcome.result, outcome.removes)
+
+    def _pulse(self, taken: Claim) -> None:
+        taken.check()
+        self._stop.check()
+        self._options.budget.check_ram()
+
+    def _fail(self, taken: Claim, error: Exception) -> str:
+        try:
+            taken.fail(error, final=is_final(error))
+        except FencedError:
+            return "lost"
+        self._bench.warn(f"{self._name(taken.token)}: attempt {taken.token.fails + 1}: {error}")
+        return "failed"
+
+    def _name(self, token: Token) -> str:
+        """What a user calls an item."""
+        with suppress(VidswapError, OSError, KeyError, TypeError):
+            return str(self._queue.item(token.key).payload["request"]["input"])
+        return token.key
+
+    def _has_disk(self) -> bool:
+        """Whether the budget lets more work begin beside what is unfinished."""
+        if self._options.budget.disk is None:
+            return True
+        active = list(self._queue.tokens("active"))
+        if self._options.budget.has_disk(self._stages(active)):
+            return True
+        if not active:
+            raise MediaError(
+                "unfinished work of earlier runs fills --max-disk",
+                path=self._queue.root,
+                stage="disk",
+                hint="a larger --max-disk, or remove the hidden .part folders of clips not wanted",
+            )
+        return False
+
+    def _stages(self, active: list[Token]) -> list[Path]:
+        from vidswap.farm.clip import KIND, Clip
+
+        found = []
+        for token in active:
+            with suppress(VidswapError):
+                item = self._queue.item(token.key)
+                if item.kind == KIND:
+                    found.append(Clip.decode(item.payload).stage)
+        return found
+
+
+def leave(taken: Claim) -> None:
+    """Give an item back from a process that will not get to its next line."""
+    with suppress(OSError):
+        taken.release()
+
+
+def _as_known(error: Exception, root: Path) -> VidswapError:
+    if isinstance(error, VidswapError):
+        return error
+    return MediaError(str(error), path=root, stage="queue")
