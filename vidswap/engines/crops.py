@@ -10,6 +10,7 @@ import math
 import cv2
 import numpy as np
 
+from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
 from vidswap.types import F32, F64, U8, U16, Box
 
 TOP = (103, 67, 109, 10, 338, 297, 332)
@@ -23,6 +24,10 @@ RIM = 0.04
 """Share of the window's side over which a crop fades towards its own border."""
 GRAIN = 6 / 255
 """Largest fine texture that is taken from the target, in [0, 1]."""
+MEASURED = 64
+"""Side at which colours are compared, pixels."""
+FEATHER = 0.12
+"""Softness of the mask in which they are."""
 CONTRAST = 0.7, 1.4
 """Bounds of the gain with which contrast is matched."""
 
@@ -137,32 +142,68 @@ def lay(crop: F32, matrix: F64, box: Box) -> F32:
     return laid.reshape(box.height, box.width, -1)
 
 
-def moments(rgb: F32, weight: F32) -> F32:
-    """(2, 3) weighted mean and standard deviation of (h, w, 3) colours; zeros without weight."""
+def tones(picture: F32 | U8, mesh: F32, matrix: F64) -> F32:
+    """Colours of a face's skin, the same from the frame and from a crop of any size.
+
+    Eyes, brows and mouth are left out: they come and go with every word, and the skin's colour
+    does not.
+
+    Args:
+        picture: (h, w, 3), of any range.
+        mesh: (V ≥ 468, ≥ 2) vertices in pixels of it.
+        matrix: (2, 3) pixels of it → unit square.
+
+    Returns:
+        (2, 3) mean and standard deviation of each channel; zeros where there is no skin.
+    """
+    linear, shift = matrix[:, :2] * MEASURED, matrix[:, 2] * MEASURED - 0.5
+    fine = 1 / math.sqrt(abs(np.linalg.det(linear)))
+    if fine > 1:
+        sigma = 0.5 * math.sqrt(fine**2 - 1)
+        picture = cv2.GaussianBlur(picture, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    small = cv2.warpAffine(
+        picture,
+        np.concatenate([linear, shift[:, None]], 1),
+        (MEASURED, MEASURED),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    points = (mesh[:468, :2] @ linear.T + shift).astype(np.float32)
+    square = Box(0, 0, MEASURED, MEASURED)
+    features = np.zeros((MEASURED, MEASURED), np.uint8)
+    for part in (*EYES, *BROWS, LIPS_OUTER):
+        corners = cv2.convexHull(points[list(part)])
+        cv2.fillConvexPoly(features, np.round(corners * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+    other = cv2.GaussianBlur(cv2.dilate(features, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
+    weight = soft_mask(outline(points), square, FEATHER) * (1 - other.astype(np.float32) / 255)
     total = float(weight.sum())
-    if total <= 0:
+    if total < 1:
         return np.zeros((2, 3), np.float32)
-    share = weight[..., None].astype(np.float64) / total
-    mean = (share * rgb).sum((0, 1))
-    spread = np.sqrt((share * (rgb - mean) ** 2).sum((0, 1)))
+    share = (weight / total)[..., None].astype(np.float64)
+    mean = (share * small).sum((0, 1))
+    spread = np.sqrt((share * (small - mean) ** 2).sum((0, 1)))
     return np.stack([mean, spread]).astype(np.float32)
 
 
-def match_colour(drawn: F32, weight: F32, wanted: F32, strength: float) -> F32:
+def of_crop(size: int) -> F64:
+    """(2, 3) pixels of a crop of that side → unit square."""
+    return np.array([[1 / size, 0, 0.5 / size], [0, 1 / size, 0.5 / size]])
+
+
+def match_colour(drawn: F32, have: F32, wanted: F32, strength: float) -> F32:
     """Bring mean and contrast of each channel to what they should be (Reinhard et al., 2001).
 
     Args:
         drawn: (h, w, 3) in [0, 1].
-        weight: (h, w) where the face is.
-        wanted: (2, 3) mean and standard deviation.
+        have: (2, 3) mean and standard deviation of the face that was drawn.
+        wanted: (2, 3) those of the face it takes the place of.
         strength: [0, 1].
 
     Returns:
         (h, w, 3)
     """
-    if strength <= 0 or not weight.any() or not wanted.any():
+    if strength <= 0 or not have.any() or not wanted.any():
         return drawn
-    have = moments(drawn, weight)
     gain = np.clip((wanted[1] + 0.01) / (have[1] + 0.01), *CONTRAST) ** strength
     mean = have[0] + strength * (wanted[0] - have[0])
     matched: F32 = ((drawn - have[0]) * gain + mean).astype(np.float32)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 
 from vidswap.engines import SwapEngine
-from vidswap.engines.crops import moments, outline, quad_of, soft_mask
+from vidswap.engines.crops import quad_of, tones
 from vidswap.errors import ShapeError
 from vidswap.faces.track import eight_bit
 from vidswap.media.decode import Reader, open_reader
@@ -44,8 +44,6 @@ CHECKPOINT = 64
 """Frames after which what was encoded is made to last."""
 GREY = 128
 """What a crop shows that lies wholly outside the frame; its code counts nothing."""
-FEATHER = 0.12
-"""Softness of the mask in which a face's colours are measured."""
 
 
 @runtime_checkable
@@ -86,7 +84,7 @@ def prepare_latents(
     Args:
         request: Recipe and watch.
         target: The clip.
-        analysis: Gets the rows ``latents`` (L, D), ``window`` (2, 3) and ``moments`` (2, 3).
+        analysis: Gets the rows ``latents`` (L, D), ``window`` (2, 3) and ``tones`` (2, 3).
         engine: Encodes.
         chosen: Ids of the tracks; None is all of them.
 
@@ -228,9 +226,9 @@ def _crop(frame: Frame, job: _Wanted, analysis: Analysis, size: int) -> tuple[U8
     except ShapeError:
         return np.full((size, size, 3), GREY, np.uint8), np.zeros((2, 3), np.float32)
     mesh = analysis.meshes(job.track, frame.index, frame.index + 1)[0, :, :2]
-    points = (mesh @ matrix[:, :2].T + matrix[:, 2]) * size - 0.5
-    mask = soft_mask(outline(points.astype(np.float32)), Box(0, 0, size, size), FEATHER)
-    return crop, moments(crop.astype(np.float32) / 255, mask)
+    offset = np.array([box.left, box.top], np.float64)
+    within = np.concatenate([matrix[:, :2], (matrix[:, :2] @ offset + matrix[:, 2])[:, None]], 1)
+    return crop, tones(picture, mesh - offset, within) / np.float32(255)
 
 
 def _finished(
@@ -242,12 +240,12 @@ def _finished(
     seconds = _seconds(track, target)
     trust = np.where(track.seen & colours.any((1, 2)), track.confidence, 0.0).astype(np.float64)
     options = following_light(options, colours, trust)
-    tones = smoothed_colours(colours, trust, seconds, options)
+    skin = smoothed_colours(colours, trust, seconds, options)
     windows, start = job.matrices, 0
     codes = raw["codes"]
     for block in smoothed_codes(lambda a, b: codes[a:b], job.moves, trust, seconds, options, fine):
         part = slice(start, start + len(block))
-        yield {"latents": block, "window": windows[part], "moments": tones[part]}
+        yield {"latents": block, "window": windows[part], "tones": skin[part]}
         start = part.stop
 
 

@@ -11,7 +11,7 @@ from vidswap.faces.motion import ANGLES, motion
 from vidswap.faces.pose import PoseFit
 from vidswap.ops.ffhq import Window, window
 from vidswap.ops.latent_smooth import smooth_latents
-from vidswap.ops.smooth import smooth
+from vidswap.ops.smooth import adaptive, fill, jump_energy, smooth
 from vidswap.recipe import SmoothOptions
 from vidswap.types import F32, F64
 
@@ -136,8 +136,12 @@ def following_light(options: SmoothOptions, colours: F32, trust: F64) -> SmoothO
 
 
 def smoothed_colours(colours: F32, trust: F64, seconds: F64, options: SmoothOptions) -> F32:
-    """(T, 2, 3) colours smoothed for matching; the recipe's method."""
-    return smooth(colours, seconds, COLOUR, trust, options.method).astype(np.float32)
+    """(T, 2, 3) colours smoothed for matching, but not where the light really changes fast."""
+    if options.method != "whittaker":
+        return smooth(colours, seconds, COLOUR, trust, options.method).astype(np.float32)
+    known = fill(colours, seconds, trust)
+    noise = float(np.sqrt(np.median(jump_energy(known))))
+    return adaptive(known, seconds, COLOUR, noise, trust).astype(np.float32)
 
 
 def fine_layer(size: int) -> int:

@@ -26,7 +26,7 @@ BATCH = {"cpu": 1}
 Batches are always full, filled up with repeats: a face's bytes must not depend on how many others
 happen to be generated with it, and kernels are chosen by the batch's size."""
 GPU_BATCH = 8
-ROWS = ("latents", "window", "moments")
+ROWS = ("latents", "window", "tones")
 """Per-frame rows that pass one stores for this engine."""
 
 
@@ -157,7 +157,10 @@ class LatentSwap:
         mask = mask[top : top + face.box.height, left : left + face.box.width]
         target = crops.as_float(face.rgb)
         drawn = crops.lay(picture, matrix, face.box)
-        drawn = crops.match_colour(drawn, mask, row(face.at, "moments"), options.colour)
+        size = picture.shape[0]
+        points = (face.at.mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]) * size - 0.5
+        have = crops.tones(picture, points, crops.of_crop(size))
+        drawn = crops.match_colour(drawn, have, row(face.at, "tones"), options.colour)
         drawn = crops.add_grain(drawn, target, mask, options.grain)
         mixed = target + (strength * mask)[..., None] * (drawn - target)
         return Patch(crops.as_depth_of(mixed, face.rgb), face.box)

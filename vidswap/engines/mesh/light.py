@@ -12,6 +12,8 @@ SIZE = 256
 """Side of the layout on which light is worked out."""
 LIFT = 0.045
 """Added before the logarithm: the noise of dark code values is not to be lifted with them."""
+DIP = 0.1
+"""Deepest dip in log brightness that is kept on cheeks and temples."""
 WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
 
@@ -118,7 +120,7 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     red = cv2.GaussianBlur(lips(SIZE), (0, 0), 2)[..., None]
     t_chroma = t - t_luma
     chroma = (
-        0.45 * chroma
+        (0.15 + 0.3 * mark) * chroma
         + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red)
         + 0.4 * red * chroma
     )
@@ -126,6 +128,10 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     inner = smoothstep(0.005, 0.1, depth_inside(SIZE))[..., None]
     aside = np.abs(np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, :, None]
     inner = np.maximum(inner * (1 - 0.5 * smoothstep(0.24, 0.34, aside)), mark)
+    # So are dark cheeks and temples: on the sides only a trace of a dip in brightness is kept.
+    trace = np.where(luma < 0, -DIP * np.tanh(-luma / DIP), luma)
+    side = smoothstep(0.1, 0.2, aside) * (1 - mark)
+    luma = luma + side * (trace - luma)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
     return result
 

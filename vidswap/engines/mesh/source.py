@@ -8,6 +8,7 @@ import numpy as np
 
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features
+from vidswap.engines.mesh.shade import clean_shadows
 from vidswap.faces.appearance import iris_contrast
 from vidswap.faces.facemesh import Atlas, FaceMesh, fit_pose, frontalise
 from vidswap.types import F32, U8, SourceFace
@@ -54,6 +55,7 @@ def identify(
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
     valid = np.clip((best - 0.1) / 0.3, 0, 1)
+    texture = clean_shadows(texture.astype(np.float32), best.astype(np.float32))
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
