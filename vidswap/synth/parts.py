@@ -173,7 +173,7 @@ def hair(who: Identity, scene: Scene) -> Part | None:
     """The hair as a shell over the skull that hangs down where it is long."""
     if scene.hair < 0.25:
         return None
-    rows, columns = 18, 56
+    rows, columns = 20, 80
     turn = np.linspace(-np.pi, np.pi, columns, endpoint=False)[None]
     a = np.abs(turn)
     s = (np.linspace(0, 1, rows) ** 0.9)[:, None]

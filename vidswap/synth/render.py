@@ -12,10 +12,10 @@ from vidswap.synth.form import Form, build
 from vidswap.synth.paint import hsv, paint
 from vidswap.synth.params import HeadParams, Light, Pose
 from vidswap.synth.parts import Part, hairline
-from vidswap.synth.raster import draw, empty, normals
+from vidswap.synth.raster import Buffers, draw, empty, normals
 from vidswap.synth.resolve import fill, resolve
 from vidswap.synth.scenery import background
-from vidswap.synth.shading import Lamp, Mesh, Shadow, shade_samples
+from vidswap.synth.shading import Lamp, Mesh, Shadow, comb, shade_samples
 from vidswap.types import F32, F64, U8
 
 PIVOT = np.array([0.0, 0.25, 0.95])
@@ -119,8 +119,6 @@ def assemble(head: HeadParams) -> Posed:
     skin, attributes = _skin(form, head)
     found = [skin, *(parts.eyeball(c, float(r), head.gaze) for c, r in zip(form.eyes, form.radius, strict=True))]
     found += [*parts.teeth(form), *parts.ears(who), *parts.glasses(form, who, scene), *parts.earrings(who, scene)]
-    shell = parts.hair(who, scene)
-    found += [] if shell is None else [shell]
     turn = rotation(head.pose.yaw, head.pose.pitch, head.pose.roll)
     trunk = rotation(head.pose.yaw * TRUNK_FOLLOWS, 0.0, 0.0)
     placed = [_place(p.points, head.pose, turn) for p in found]
@@ -129,7 +127,12 @@ def assemble(head: HeadParams) -> Posed:
     placed.append(_place(column.points, head.pose, turn) * (1 - share) + _place(column.points, head.pose, trunk) * share)
     placed.append(_place(body.points, head.pose, trunk))
     found += [column, body]
-    landmarks = np.concatenate([form.points[:SURFACE], _irises(form, head)])
+    shell = parts.hair(who, scene)
+    if shell is not None:
+        found.append(shell)
+        placed.append(_place(shell.points, head.pose, turn))
+    surface = np.asarray(cage().subdivide[:SURFACE] @ form.points)
+    landmarks = np.concatenate([surface, _irises(form, head)])
     return Posed(
         _join(found, placed, attributes), _place(landmarks, head.pose, turn), _place(form.eyes, head.pose, turn)
     )
@@ -249,13 +252,26 @@ def _picture(head: HeadParams, posed: Posed, view: F64, size: int) -> Rendered:
     where = project(points.astype(np.float64), head.pose) @ fine[:, :2].T + fine[:, 2]
     screen = np.concatenate([where, 1 / points[:, 2:]], 1).astype(np.float32)
     buffers = empty(wide, wide)
-    draw(screen, posed.mesh.triangles, buffers)
+    _draw_all(posed.mesh, screen, buffers, 100 * head.scene.hair_seed)
     light, labels = np.empty((wide, wide, 3), np.float32), np.zeros((wide, wide), np.uint8)
     inverse = np.linalg.inv(np.vstack([fine, [0, 0, 1]]))[:2].astype(np.float32)
     fill(background(head.scene), inverse, buffers, light)
     looks = (paint(head), lamp(head.light), cast(posed.mesh, head.light))
     shade_samples(buffers, posed.mesh, looks, light, labels)
     return _truth(head, posed, (light, labels, buffers.inverse), view)
+
+
+def _draw_all(mesh: Mesh, screen: F32, buffers: Buffers, seed: float) -> None:
+    hair = np.flatnonzero(mesh.material == parts.HAIR)
+    rest = mesh.triangles if not len(hair) else np.delete(mesh.triangles, hair, axis=0)
+    if len(hair):
+        # The hair is drawn last, so that the triangles before it keep their numbers.
+        over = empty(*buffers.triangle.shape)
+        draw(screen, mesh.triangles[hair], over)
+        draw(screen, rest, buffers)
+        comb(buffers, over, mesh, int(hair[0]), seed)
+    else:
+        draw(screen, rest, buffers)
 
 
 def _truth(head: HeadParams, posed: Posed, samples: tuple[F32, U8, F32], view: F64) -> Rendered:

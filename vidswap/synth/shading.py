@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vidswap.synth import materials
 from vidswap.synth.jit import inline, jit
-from vidswap.synth.noise import step
+from vidswap.synth.noise import noise, step
 from vidswap.synth.paint import RGB, Paint
 from vidswap.synth.raster import Buffers
 from vidswap.synth.skin import Albedo, skin
@@ -166,6 +166,38 @@ def glow(material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: La
         r += a[0] * red * lamp.colour[0]
         g += a[1] * 0.25 * red * lamp.colour[1]
     return r, g, b
+
+
+@jit
+def comb(head: Buffers, over: Buffers, mesh: Mesh, first: int, seed: float) -> None:
+    """Lay the hair over the head; towards its edge single strands show instead of a cut.
+
+    Args:
+        head: All but the hair; drawn into.
+        over: The hair alone.
+        mesh: The head.
+        first: Number of the hair's first triangle in the mesh.
+        seed: Which strands end early.
+    """
+    for y in range(head.triangle.shape[0]):
+        for x in range(head.triangle.shape[1]):
+            if over.triangle[y, x] < 0 or over.inverse[y, x] <= head.inverse[y, x]:
+                continue
+            m = over.triangle[y, x] + first
+            i, j, k = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
+            u, v = over.first[y, x], over.second[y, x]
+            w = 1 - u - v
+            down = u * mesh.attributes[i, 3] + v * mesh.attributes[j, 3] + w * mesh.attributes[k, 3]
+            if down > 0.8:
+                a, b, c = mesh.rest[i, 0], mesh.rest[j, 0], mesh.rest[k, 0]
+                if max(a, b, c) - min(a, b, c) > 3:
+                    a, b, c = a % 6.2831853, b % 6.2831853, c % 6.2831853
+                around = u * a + v * b + w * c
+                strand = 0.6 * noise(around * 58 + seed, 2.2 * down, 8.0) + 0.4 * noise(around * 14 + seed, down, 9.0)
+                if strand < step(0.82, 1.0, down) * 0.66:
+                    continue
+            head.triangle[y, x], head.inverse[y, x] = m, over.inverse[y, x]
+            head.first[y, x], head.second[y, x] = u, v
 
 
 @jit
