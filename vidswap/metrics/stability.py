@@ -142,9 +142,9 @@ def _warping(output: Observed, source: Observed, masks: F32, part: slice) -> flo
     """Flows are used at once and dropped: those of a long clip would fill the memory."""
     excess = []
     for t in range(part.start, part.stop - 1):
-        own, other = source.crops[t : t + 2], output.crops[t : t + 2]
-        move = flow(own[0], own[1])
-        excess.append(changed(*other, move, masks[t]) - changed(*own, move, masks[t]))
+        x, y, move = source.crops, output.crops, flow(source.crops[t], source.crops[t + 1])
+        own = changed(x[t], x[t + 1], move, masks[t])
+        excess.append(changed(y[t], y[t + 1], move, masks[t]) - own)
     known = [e for e in excess if np.isfinite(e)]
     return float(np.mean(known)) if known else float("nan")
 
