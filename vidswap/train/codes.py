@@ -27,15 +27,15 @@ def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
         RecipeError: More parameters than features.
     """
     parameters = np.asarray(parameters, np.float32)
-    varying = parameters[:, parameters.std(0) > 1e-9]
-    count, width = varying.shape
+    count, width = parameters.shape
     if width > z_dim:
         raise RecipeError(f"method.z_dim: {width} parameters do not fit into {z_dim} features")
-    rng = np.random.default_rng(seed)
+    # The rotation must not depend on how many rows there are: data may grow between two runs.
+    rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((z_dim, z_dim)))[0]
+    rng = np.random.default_rng((seed, 1))
     z = rng.standard_normal((count, z_dim))
-    for column in range(width):
-        z[:, column] = ndtri(_ranks(varying[:, column], rng))
-    rotation = np.linalg.qr(rng.standard_normal((z_dim, z_dim)))[0]
+    for column in np.flatnonzero(parameters.std(0) > 1e-9):
+        z[:, column] = ndtri(_ranks(parameters[:, column], rng))
     return (z @ rotation).astype(np.float32)
 
 

@@ -263,9 +263,20 @@ class TrainRecipe:
 
 
 RESUMABLE = frozenset(
-    {"steps", "device", "threads", "log_every", "sample_every", "checkpoint_every", "keep"}
-)
-"""Options of the loop that may change between a run and its continuation."""
+    f"loop.{name}"
+    for name in (
+        "steps",
+        "cooldown",
+        "device",
+        "threads",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "keep",
+    )
+) | {"method.supervised_steps"}
+"""Options that may change between a training and its continuation: how long each part lasts, and what
+does not touch the numbers."""
 
 
 def shipped() -> dict[str, str]:
@@ -312,7 +323,6 @@ def same_training(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
     differing = []
     for section in ("data", "loop", "method"):
         old, new = before.get(section, {}), now.get(section, {})
-        free = RESUMABLE if section == "loop" else frozenset()
-        keys = sorted((old.keys() | new.keys()) - free)
-        differing += [f"{section}.{key}" for key in keys if old.get(key) != new.get(key)]
-    return differing
+        changed = (k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
+        differing += [f"{section}.{key}" for key in changed]
+    return [key for key in differing if key not in RESUMABLE]
