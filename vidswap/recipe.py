@@ -69,7 +69,7 @@ class TrackOptions:
     """Seconds; shorter tracks are noise and are dropped (never below two frames of evidence)."""
     samples: int = 4
     """Landmark passes per frame over jittered crops, averaged, at most; two do where they agree."""
-    span: int = 1000
+    span: int = 1500
     """Frames analysed as one unit: what a crash repeats at most, and what another process can do."""
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from vidswap.run.collect import TrackWriter
 from vidswap.run.spans import Draft, Span, SpanResult, SpanTask, storing
 from vidswap.types import Face
 
-LEAD = 1.5
+LEAD = 2.0
 """Seconds followed before a span."""
 LEAST_LEAD = 24
 """Frames followed before a span, however long they last."""
