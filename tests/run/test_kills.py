@@ -1,0 +1,189 @@
+"""SIGKILL at any moment: the next runs finish the job, with the bytes of an undisturbed one.
+
+``at_call`` kills at the n-th operation that a crash could come before: flushing, renaming or removing
+a file, and every frame of either pass. ``after`` kills at moments by the clock.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vidswap.media.segment import digest_of
+from vidswap.run.jobfile import jobs_in
+from vidswap.testing import Audio, Clip, write_clip
+
+FRAMES, SIZE = 30, 6
+RECIPE = f"""
+[engine]
+name = "identity"
+[track]
+samples = 1
+[encode]
+preset = "ultrafast"
+[run]
+chunk = {SIZE}
+"""
+DRIVER = """
+import os, pathlib, signal, sys
+
+last, counting, calls = int(sys.argv[1]), sys.argv[2], 0
+
+def bomb(owner, name):
+    real = getattr(owner, name)
+    def operation(*arguments, **options):
+        global calls
+        calls += 1
+        if calls == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **options)
+    setattr(owner, name, operation)
+
+bomb(os, "fsync")
+for name in ("replace", "rename", "unlink", "rmdir"):
+    bomb(pathlib.Path, name)
+
+from vidswap.cli import cli
+from vidswap.cli.outcome import run_command
+from vidswap.media.segment import SegmentWriter
+from vidswap.media import join
+from vidswap.faces.shots import ShotSplitter
+from vidswap.media.frame import Frame
+bomb(Frame, "mean_luma")   # every frame, rendered and verified
+bomb(join, "read_table")
+bomb(ShotSplitter, "add")
+
+code = run_command(cli, sys.argv[3:])
+pathlib.Path(counting).write_text(str(calls))
+sys.stdout.flush()
+os._exit(code)
+"""
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kills")
+
+
+@pytest.fixture(scope="module")
+def clip(folder):
+    return write_clip(folder / "clip.mp4", Clip(frames=FRAMES, audio=(Audio(seconds=1.0),)))
+
+
+def arguments(clip, output, workers=1):
+    recipe = clip.with_name("recipe.toml")
+    recipe.write_text(RECIPE)
+    return [
+        *("run", str(clip), "-p", str(recipe), "-o", str(output), "--allow-no-face", "--quiet"),
+        *("--workers", str(workers)),
+    ]
+
+
+def at_call(number, command, counting):
+    """Exit status of a run that kills itself at one of its operations; 0 for one that had fewer."""
+    line = [sys.executable, "-c", DRIVER, str(number), str(counting), *command]
+    return subprocess.run(line, capture_output=True, check=False).returncode
+
+
+def after(seconds, command):
+    """Exit status of a run that is killed by the clock, if it lasts so long."""
+    line = [sys.executable, "-m", "vidswap", *command]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            return process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder, clip):
+    """Digest of the output, operations of the run, and its seconds."""
+    output = folder / "undisturbed.mp4"
+    began = time.monotonic()
+    assert at_call(0, arguments(clip, output), folder / "count") == 0
+    return digest_of(output), int((folder / "count").read_text()), time.monotonic() - began
+
+
+def check(output, digest):
+    """The output is there, whole, and nothing else is but the analysis and the job's file."""
+    assert digest_of(output) == digest
+    names = {path.name for path in output.parent.iterdir()}
+    assert names == {output.name, f"{output.name}.vidswap"}
+    (file,) = jobs_in(output.with_name(f"{output.name}.vidswap"))
+    assert file.phase == "finished"
+    assert [path.name for path in file.folder.iterdir()] == ["job.json"]
+
+
+def test_kills_at_some_operations(clip, undisturbed, tmp_path):
+    digest, calls, _ = undisturbed
+    output, counting = tmp_path / "out.mp4", tmp_path.parent / "count"
+    for number in (round(calls * 0.6), 40):
+        assert at_call(number, arguments(clip, output), counting) == -signal.SIGKILL
+        assert not output.exists()
+    assert at_call(0, arguments(clip, output), counting) == 0
+    check(output, digest)
+
+
+@pytest.mark.slow
+def test_kills_at_every_operation_of_the_end_and_many_before(clip, undisturbed, tmp_path):
+    digest, calls, _ = undisturbed
+    counting = tmp_path / "count"
+    moments = sorted({*range(1, calls - 40, 7), *range(calls - 40, calls + 1)})
+    for number in moments:
+        output = tmp_path / f"{number}" / "out.mp4"
+        output.parent.mkdir()
+        assert at_call(number, arguments(clip, output), counting) == -signal.SIGKILL, number
+        assert not output.exists() or digest_of(output) == digest
+        assert at_call(0, arguments(clip, output), counting) == 0, number
+        check(output, digest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_random_kills_until_it_is_done(clip, undisturbed, tmp_path, workers):
+    digest, _, seconds = undisturbed
+    rng = random.Random(workers)
+    kills = 0
+    for trial in range(4):
+        output = tmp_path / f"{trial}" / "out.mp4"
+        output.parent.mkdir()
+        while True:
+            # A run that comes further each time lasts shorter each time.
+            status = after(rng.uniform(0.3, 1.0) * seconds, arguments(clip, output, workers))
+            if status == 0:
+                break
+            assert status == -signal.SIGKILL
+            kills += 1
+            assert not output.exists() or digest_of(output) == digest
+            assert kills < 200
+        wait_for_orphans()
+        check(output, digest)
+    assert kills >= 10, kills
+
+
+def wait_for_orphans():
+    """Workers of dead runs end by themselves."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(_orphans()):
+        time.sleep(0.05)
+    assert not any(_orphans())
+
+
+def _orphans():
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            worker = b"vidswap.run.worker" in path.read_bytes()
+            parent = int((path.parent / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        # Workers of other tests have a parent that lives.
+        if worker and parent in (1, os.getpid()):
+            yield path
