@@ -100,7 +100,7 @@ def _union(args: tuple[Any, ...], raw: Any, where: str) -> Any:
             raise RecipeError(f"{where}.name: {name!r} is not one of {', '.join(by_name)}")
         return decode(by_name[name], raw, where)
     # What is wrong with a list is what the member that takes lists says about it.
-    members.sort(key=lambda m: (get_origin(m) is tuple) != isinstance(raw, (list, tuple)))
+    members.sort(key=lambda m: (str(get_origin(m)) == str(tuple)) != isinstance(raw, (list, tuple)))
     errors = []
     for member in members:
         try:

@@ -16,7 +16,7 @@ from vidswap.types import F32, F64, U8, U16, Box
 TOP = (103, 67, 109, 10, 338, 297, 332)
 """Mesh vertices along the top of the forehead, which end below the hairline of most people."""
 CROWN, CHIN = 10, 152
-LIFT = 0.05
+LIFT = 0.07
 """How far the mask goes beyond them, as a share of the distance from chin to crown."""
 DRAWN = 6.0
 """Standard deviation in pixels of the mask's blur, at which it is drawn; larger faces are drawn smaller."""

@@ -4,11 +4,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vidswap.checks import check_shape
-from vidswap.types import F64
+from vidswap.types import F32, F64
 
 
 def geometric_median(
-    points: F64, weights: ArrayLike | None = None, iterations: int = 200, tolerance: float = 1e-9
+    points: F32 | F64,
+    weights: ArrayLike | None = None,
+    iterations: int = 200,
+    tolerance: float = 1e-9,
 ) -> F64:
     """Minimise ``Σ w ‖x − p‖``: a mean that one bad sample cannot pull (Weiszfeld, 1937).
 
@@ -26,10 +29,10 @@ def geometric_median(
     check_shape("N, N", points=flat[:, 0], weights=w)
     # Equal samples are one sample of their common weight: a point that is there twice stays exact.
     flat, place = np.unique(flat, axis=0, return_inverse=True)
-    w = np.bincount(place.ravel(), w, len(flat))
+    w = np.bincount(place.ravel(), weights=w, minlength=len(flat)).astype(np.float64)
     at = (w / w.sum()) @ flat
-    size = max(float(np.abs(flat - at).max()), 1e-300)
-    for _ in range(iterations):
+    size = float(np.abs(flat - at).max())
+    for _ in range(iterations if len(flat) > 1 else 0):
         pull = w / np.maximum(np.linalg.norm(flat - at, axis=1), 1e-12 * size)
         new = (pull / pull.sum()) @ flat
         step, at = np.abs(new - at).max(), new

@@ -31,7 +31,7 @@ def shares(
     """
     groups = [similarity] * 3 if isinstance(similarity, (int, float)) else list(similarity)
     ends = (0, min(COARSE, layers), min(MIDDLE, layers), layers)
-    share = np.repeat(np.float32(groups), np.diff(ends))
+    share = np.repeat(np.array(groups, np.float32), np.diff(ends))
     swapped = np.zeros(layers, bool)
     swapped[_numbers(chosen, layers)] = True
     out: F32 = np.where(swapped, share, 0).astype(np.float32)[:, None]

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vidswap import zoo
 from vidswap.errors import WeightsError
 from vidswap.models.e4e import Autoencoder
 from vidswap.models.latentswap import LatentMixer
+from vidswap.models.layers import freeze
 from vidswap.types import F32, U8
 from vidswap.weights import manifest
 from vidswap.weights.cache import Store, hash_file
@@ -41,7 +42,7 @@ def find(names: dict[str, str], store: Store) -> dict[str, Path]:
     """
     found, missing = {}, {}
     for role, name in names.items():
-        path = store.ready(manifest.get(name, store.root).name)
+        path = store.ready(_known(role, name, store))
         if path is None:
             missing[role] = name
         else:
@@ -56,6 +57,15 @@ def find(names: dict[str, str], store: Store) -> dict[str, Path]:
             hint=f"{fetch}; a file that you have: vidswap weights add FILE",
         )
     return found
+
+
+def _known(role: str, name: str, store: Store) -> str:
+    try:
+        return manifest.get(name, store.root).name
+    except WeightsError as error:
+        hint = f"{error.hint}; vidswap weights add FILE --as {name} adds a file of your own"
+        message = f"engine.{role}: {error.message}"
+        raise WeightsError(message, stage=STAGE, hint=hint) from None
 
 
 def part(role: str, network: nn.Module) -> nn.Module | None:
@@ -152,7 +162,7 @@ class Networks:
         pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
         with self._arithmetic():
             codes = self._encoder(pictures)
-        return np.asarray(codes.float().cpu().numpy())
+        return self._numbers("encoder", codes)
 
     @torch.inference_mode()
     def mix(self, source: F32, target: F32) -> F32:
@@ -162,7 +172,7 @@ class Networks:
         )
         with self._arithmetic():
             mixed = self._mixer(*codes)
-        return np.asarray(mixed.float().cpu().numpy())
+        return self._numbers("mixer", mixed)
 
     @torch.inference_mode()
     def generate(self, codes: F32) -> F32:
@@ -170,7 +180,19 @@ class Networks:
         with self._arithmetic():
             pictures = self._generator.synthesis(torch.from_numpy(codes).to(self.device))
         rgb = (pictures.float() * 0.5 + 0.5).clamp(0, 1)
-        return np.asarray(rgb.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        return self._numbers("generator", rgb.permute(0, 2, 3, 1).contiguous())
+
+    def _numbers(self, role: str, values: Tensor) -> F32:
+        """An array of finite values: what is not a number would come out as a black face."""
+        array = np.asarray(values.float().cpu().numpy())
+        if not np.isfinite(array).all():
+            raise WeightsError(
+                f"the {role} {self.names[role]} gives values that are no numbers",
+                path=self._paths[role],
+                stage="swap",
+                hint="vidswap weights verify checks the file; --set run.precision=fp32 overflows last",
+            )
+        return array
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         wanted = TYPES[self.precision]
@@ -192,10 +214,9 @@ class Networks:
     def _load(self, role: str) -> nn.Module:
         network = part(role, zoo.load_file(self._paths[role]))
         assert network is not None  # the outline had it
-        network.requires_grad_(False).eval()
-        if hasattr(network, "freeze"):
-            network.freeze()
-        return network.to(self.device)
+        network.to(self.device)
+        freeze(network)
+        return network
 
     def _outline(self, role: str) -> Shape:
         network = part(role, zoo.outline_file(self._paths[role]))

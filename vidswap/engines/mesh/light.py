@@ -12,7 +12,7 @@ SIZE = 256
 """Side of the layout on which light is worked out."""
 LIFT = 0.045
 """Added before the logarithm: the noise of dark code values is not to be lifted with them."""
-DIP = 0.1
+DIP = 0.3
 """Deepest dip in log brightness that is kept on cheeks and temples."""
 WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
