@@ -260,6 +260,17 @@ class Recipe:
         return key if self.run.precision == "fp32" else f"{key}-{self.run.precision}"
 
 
+def engine_weights(recipe: Recipe) -> dict[str, str]:
+    """Checkpoints that the engine reads, by the option that names them; empty for most engines."""
+    engine = recipe.engine
+    if not isinstance(engine, LatentSwapEngine):
+        return {}
+    names = {f"engine.{role}": name for role, name in engine.weights.items()}
+    if recipe.invert.encoder is not None:
+        names["engine.encoder"] = recipe.invert.encoder
+    return names
+
+
 def digest(recipe: Recipe, sections: Iterable[str]) -> str:
     """SHA-256 (first 16 hex digits) of some sections of a recipe."""
     chosen = {name: schema.encode(getattr(recipe, name)) for name in sections}

@@ -39,5 +39,19 @@ def list_pipelines(console: Console) -> None:
 @console_options
 def show(console: Console, name: str, overrides: Sequence[str]) -> None:
     """Print a pipeline with every default filled in, as TOML that --pipeline reads."""
-    table = schema.encode(resolve_recipe(name, overrides))
-    console.result(table, dump(table))
+    recipe = resolve_recipe(name, overrides)
+    table = schema.encode(recipe)
+    console.result(table, "\n".join([dump(table), *_weights(recipe)]))
+
+
+def _weights(recipe: recipes.Recipe) -> list[str]:
+    """Comments on the checkpoints that the engine reads: whether they are here."""
+    from vidswap.weights.cache import Store
+
+    store = Store.default()
+    lines = []
+    for option, name in recipes.engine_weights(recipe).items():
+        here = store.ready(name) is not None
+        state = "is here" if here else f"is not here: vidswap weights fetch {name}"
+        lines.append(f"# {option}: {name} {state}")
+    return ["", *lines] if lines else []

@@ -16,4 +16,4 @@ def dump(table: Mapping[str, Any]) -> str:
 
 
 def _line(key: str, value: Any) -> str:
-    return f"# {key} is left to the codec" if value is None else f"{key} = {json.dumps(value)}"
+    return f"# {key} is not set" if value is None else f"{key} = {json.dumps(value)}"

@@ -48,6 +48,7 @@ def examine(clip: Path | None = None) -> list[Check]:
         ("devices", _devices, VidswapError),
         ("disk", _disk, VidswapError),
         ("pipelines", _pipelines, VidswapError),
+        ("weights", _weights, WeightsError),
     ]
     if clip is not None:
         checks.append(("first frame", lambda: _first_frame(clip), MediaError))
@@ -151,6 +152,21 @@ def _pipelines() -> Check:
     for name in names:
         recipe.load(name)
     return Check("pipelines", "ok", ", ".join(names))
+
+
+def _weights() -> Check:
+    from vidswap.weights.cache import Store
+
+    store = Store.default()
+    found, missing = [], []
+    for pipeline in recipe.names():
+        wanted = dict.fromkeys(recipe.engine_weights(recipe.load(pipeline)).values())
+        absent = [name for name in wanted if store.ready(name) is None]
+        missing += absent
+        if wanted:
+            found.append(f"{pipeline}: {'lacks ' + ', '.join(absent) if absent else 'all here'}")
+    advice = "; ".join(f"vidswap weights fetch {name}" for name in dict.fromkeys(missing))
+    return Check("weights", "ok", "; ".join(found) or "no pipeline needs any", advice)
 
 
 def _first_frame(clip: Path) -> Check:

@@ -13,6 +13,8 @@ from vidswap.run.analysis import NAME, analysis_key
 from vidswap.run.licence import weights_in_use
 from vidswap.run.prepare import Job, photos_of
 from vidswap.run.request import Request
+from vidswap.weights.cache import Store
+from vidswap.weights.manifest import Manifest
 
 
 def job_key(request: Request, job: Job) -> dict[str, str]:
@@ -28,7 +30,7 @@ def job_key(request: Request, job: Job) -> dict[str, str]:
     target, recipe = job.ready.target, request.recipe
     frames = (target.start, target.stop)
     analysis = analysis_key(target.info, recipe, job.ready.engine.needs, frames)
-    weights = sorted(f"{m.name}:{m.sha256}" for m in weights_in_use(recipe))
+    weights = sorted(f"{m.name}:{_weights_digest(m)}" for m in weights_in_use(recipe))
     return {
         "version": f"{__version__} {build()}",
         "analysis": _digest(analysis),
@@ -55,6 +57,12 @@ def chunk_key(key: str, work: Path) -> str:
         return _digest([key, digest_of(work / NAME)])
     except OSError as error:
         raise StateError("no analysis here", path=work, stage="job") from error
+
+
+def _weights_digest(manifest: Manifest) -> str:
+    """Of the file that is here; a user's own weights have no published one."""
+    record = Store.default().record(manifest.name)
+    return record.stored_sha256 if record else manifest.sha256
 
 
 def _people(request: Request) -> list[object]:

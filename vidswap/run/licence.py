@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from vidswap.faces.scrfd import find_model
-from vidswap.recipe import Recipe
+from vidswap.recipe import Recipe, engine_weights
 from vidswap.weights.manifest import Manifest, catalogue, get, require_commercial
 
 LANDMARKER = "face-landmarker"
@@ -30,14 +30,15 @@ def weights_in_use(recipe: Recipe) -> list[Manifest]:
 
     Landmarks, and by default detection, are MediaPipe's. An InsightFace model counts as detector
     where the recipe asks for it, and as embedder wherever one is on disk: pass one then embeds every
-    face. No engine that exists reads weights; one that does belongs here.
+    face. An engine's own weights are those that its section of the recipe names.
 
     Raises:
-        WeightsError: A manifest of the user's own is invalid.
+        WeightsError: A manifest of the user's own is invalid, or the recipe names unknown weights.
     """
     detector = find_model("detection") if recipe.detect.name == "scrfd" else None
     models = (detector, find_model("recognition"))
     found = [get(LANDMARKER), *(_pack_of(path) for path in models if path is not None)]
+    found += [get(name) for name in engine_weights(recipe).values()]
     return list({manifest.name: manifest for manifest in found}.values())
 
 
