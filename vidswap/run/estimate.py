@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from vidswap import schema
+from vidswap.run.latents import prepare_latents
 from vidswap.run.passes import cast_of, obtain, plans_for
 from vidswap.run.prepare import Job, prepare
 from vidswap.run.request import Request, Watch
@@ -78,8 +79,10 @@ def _sample(request: Request, job: Job, count: int, folder: Path) -> tuple[float
     )
     began = perf_counter()
     analysis = obtain(request, ready.target, ready.engine.needs)
+    cast = cast_of(request, analysis, ready)
+    prepare_latents(request, ready.target, analysis, ready.engine, cast)
     analysed = perf_counter()
-    plans = plans_for(analysis, ready, cast_of(request, analysis, ready))
+    plans = plans_for(analysis, ready, cast)
     part = folder / f"sample{job.output.suffix}"
     done = write_output(request, replace(job, ready=ready), analysis, plans, part)
     return analysed - began, perf_counter() - analysed, part.stat().st_size, done.faces
