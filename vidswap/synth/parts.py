@@ -227,7 +227,7 @@ def _waves(turn: F64, y: F64, scene: Scene) -> F64:
     ) + 0.035 * np.sin(turn * 13 + 3 * np.sin(y * 3 + seed) + seed)
 
 
-def _tube(path: F64, thickness: float, closed: bool, material: int) -> Part:
+def tube(path: F64, thickness: float, closed: bool, material: int) -> Part:
     """A round bar along (P, 3) points."""
     ahead = np.roll(path, -1, 0) - np.roll(path, 1, 0)
     if not closed:
@@ -261,20 +261,20 @@ def glasses(form: Form, who: Identity, scene: Scene) -> list[Part]:
         x = eye[0] + side * 0.02 + wide * np.sign(c) * np.abs(c) ** (2 / power)
         y = eye[1] + 0.03 + tall * np.sign(s) * np.abs(s) ** (2 / power)
         z = front + 0.16 * (np.abs(x) - 0.1) ** 2 + 0 * y
-        found.append(_tube(np.stack([x, y, z], 1), thickness, True, GLASSES))
+        found.append(tube(np.stack([x, y, z], 1), thickness, True, GLASSES))
         outer = eye[0] + side * (0.02 + wide)
         hinge = np.array([outer, eye[1] - 0.02, front + 0.16 * (abs(outer) - 0.1) ** 2])
         ear = overall(np.array([[side * 0.83, -0.36, 0.8]]), who)[0]
-        found.append(_tube(np.linspace(hinge, ear, 8), thickness * 1.1, False, GLASSES))
+        found.append(tube(np.linspace(hinge, ear, 8), thickness * 1.1, False, GLASSES))
         inner.append(np.array([eye[0] + side * (0.02 - wide), eye[1] - 0.02, front + 0.01]))
     bow = np.linspace(inner[0], inner[1], 7)
     bow[:, 1] -= 0.03 * np.sin(np.linspace(0, np.pi, 7))
     bow[:, 2] -= 0.02 * np.sin(np.linspace(0, np.pi, 7))
-    found.append(_tube(bow, thickness, False, GLASSES))
+    found.append(tube(bow, thickness, False, GLASSES))
     return found
 
 
-def _ball(centre: F64, radii: F64, material: int) -> Part:
+def ball(centre: F64, radii: F64, material: int) -> Part:
     ring = np.linspace(0, np.pi, 8)[:, None]
     turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)[None]
     local = np.stack([np.sin(ring) * np.cos(turn), -np.cos(ring) + 0 * turn, np.sin(ring) * np.sin(turn)], -1)
@@ -289,5 +289,5 @@ def earrings(who: Identity, scene: Scene) -> list[Part]:
     found = []
     for side in (-1, 1):
         lobe = overall(np.array([[side * 0.86, 0.25 + 0.05 * who.ear_size + size, 0.82]]), who)[0]
-        found.append(_ball(lobe, size * np.array([1.0, 1.3, 1.0]), EARRING))
+        found.append(ball(lobe, size * np.array([1.0, 1.3, 1.0]), EARRING))
     return found

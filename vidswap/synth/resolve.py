@@ -1,8 +1,9 @@
 """Samples into pixels: background, mean light, most frequent label, depth."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vidswap.synth.jit import jit
+from vidswap.synth.jit import inline, jit
 from vidswap.synth.raster import Buffers
 from vidswap.types import F32, U8
 
@@ -10,22 +11,41 @@ CLASSES = 12
 
 
 @jit
-def fill(picture: F32, inverse: F32, buffers: Buffers, out: F32) -> None:
+def nearer(buffers: Buffers, inverse: F32, owner: NDArray[np.int8], number: int) -> None:
+    """Keep of one head what stands before the heads drawn earlier.
+
+    Args:
+        buffers: The head; hidden samples are cleared.
+        inverse: (H, W) 1 / depth of everything, updated.
+        owner: (H, W) number of the head seen, updated.
+        number: Of this head.
+    """
+    for y in range(inverse.shape[0]):
+        for x in range(inverse.shape[1]):
+            if buffers.inverse[y, x] > inverse[y, x]:
+                inverse[y, x] = buffers.inverse[y, x]
+                owner[y, x] = number
+            else:
+                buffers.triangle[y, x] = -1
+
+
+@jit
+def fill(picture: F32, matrix: F32, inverse: F32, out: F32) -> None:
     """Put the background where nothing is drawn, bilinear.
 
     Args:
         picture: (B, B, 3) over the camera's square field.
-        inverse: (2, 3) from samples to normalised camera coordinates.
-        buffers: What is drawn.
+        matrix: (2, 3) from samples to the field, ±1 at its edges.
+        inverse: (H, W) 1 / depth, 0 where nothing is drawn.
         out: (H, W, 3) drawn into.
     """
     last = picture.shape[0] - 1.001
     for y in range(out.shape[0]):
         for x in range(out.shape[1]):
-            if buffers.triangle[y, x] >= 0:
+            if inverse[y, x] > 0:
                 continue
-            u = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2] + 1) / 2 * (last + 0.001)
-            v = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2] + 1) / 2 * (last + 0.001)
+            u = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] + 1) / 2 * (last + 0.001)
+            v = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] + 1) / 2 * (last + 0.001)
             u, v = min(max(u, 0.0), last), min(max(v, 0.0), last)
             i, j = int(v), int(u)
             fy, fx = v - i, u - j
@@ -35,43 +55,53 @@ def fill(picture: F32, inverse: F32, buffers: Buffers, out: F32) -> None:
                 out[y, x, c] = above * (1 - fy) + below * fy
 
 
-@jit
-def tone(light: float) -> float:
-    """Linear light to [0, 255]; a soft shoulder above middle grey, so that nothing burns out."""
+@inline
+def level(light: float, grain: float) -> int:
+    """Grey level of linear light; a soft shoulder above middle grey, so that nothing burns out."""
     if light > 0.6:
         light = 0.6 + 0.4 * (1 - np.exp(-(light - 0.6) / 0.4))
-    return 255 * np.sqrt(max(light, 0.0))
+    return int(min(max(255 * np.sqrt(max(light, 0.0)) + grain + 0.5, 0.0), 255.0))
 
 
 @jit
-def resolve(samples: tuple[F32, U8, F32], grain: F32, rgb: U8, labels: U8, depth: F32) -> None:
+def resolve(
+    samples: tuple[F32, U8, F32, NDArray[np.int8]],
+    grain: F32,
+    out: tuple[U8, U8, F32, NDArray[np.int8]],
+) -> None:
     """Average the samples of every pixel.
 
     Args:
-        samples: (H', W', 3) linear light, (H', W') labels, (H', W') inverse depth.
+        samples: (H', W', 3) linear light, (H', W') labels, inverse depth and head's number.
         grain: (H, W, 3) sensor noise to add, grey levels.
-        rgb: (H, W, 3) drawn into.
-        labels: (H, W) the most frequent label, the smaller of two.
-        depth: (H, W) harmonic mean where most samples show the head, infinite elsewhere.
+        out: Drawn into: (H, W, 3) colours; (H, W) most frequent label, the smaller of two; depth,
+            the harmonic mean where at least half of the samples show a head, infinite elsewhere; number
+            of the nearest head there, -1 elsewhere.
     """
-    light, classes, inverse = samples
+    light, classes, inverse, heads = samples
+    rgb, labels, depth, owner = out
     over = light.shape[0] // rgb.shape[0]
     votes = np.zeros(CLASSES, np.int64)
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
             votes[:] = 0
-            near, seen = 0.0, 0
+            near, most, seen, whose = 0.0, 0.0, 0, -1
+            red, green, blue = 0.0, 0.0, 0.0
             for j in range(y * over, y * over + over):
                 for i in range(x * over, x * over + over):
                     votes[classes[j, i]] += 1
                     near += inverse[j, i]
+                    if inverse[j, i] > most:
+                        most, whose = inverse[j, i], heads[j, i]
                     seen += inverse[j, i] > 0
-            labels[y, x] = np.argmax(votes)
-            depth[y, x] = seen / near if 2 * seen > over * over else np.inf
-            for c in range(3):
-                total = 0.0
-                for j in range(y * over, y * over + over):
-                    for i in range(x * over, x * over + over):
-                        total += light[j, i, c]
-                value = tone(total / (over * over)) + grain[y, x, c]
-                rgb[y, x, c] = int(min(max(value + 0.5, 0.0), 255.0))
+                    red += light[j, i, 0]
+                    green += light[j, i, 1]
+                    blue += light[j, i, 2]
+            solid = 2 * seen >= over * over
+            labels[y, x] = np.argmax(votes) if solid else 0
+            depth[y, x] = seen / near if solid else np.inf
+            owner[y, x] = whose if solid else -1
+            n = over * over
+            rgb[y, x, 0] = level(red / n, grain[y, x, 0])
+            rgb[y, x, 1] = level(green / n, grain[y, x, 1])
+            rgb[y, x, 2] = level(blue / n, grain[y, x, 2])
