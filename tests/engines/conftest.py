@@ -5,9 +5,12 @@ from functools import cache
 import numpy as np
 import pytest
 
+from tests.tiny_networks import random_weights
+from vidswap.engines import crops
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import FaceMesh, fit_pose
 from vidswap.faces.puppet import Puppet, talk
+from vidswap.ops import ffhq
 from vidswap.types import TargetFace, Track, TrackFrame
 
 
@@ -48,7 +51,8 @@ class Scene:
         rows = []
         for i, (picture, mesh) in enumerate(drawn):
             box = collector.footprint(mesh).clip(*size)
-            rows.append(collector.add(i / fps, self.cut(picture, box), box, mesh, 1.0))
+            row = dict(collector.add(i / fps, self.cut(picture, box), box, mesh, 1.0))
+            rows.append(row | self.latent_rows(picture, mesh, i))
         self.rows, self.static, self.size = rows, collector.finish(), size
         boxes = np.array([[*m[:, :2].min(0), *m[:, :2].max(0)] for m in self.meshes], np.float32)
         self.track = Track(
@@ -60,6 +64,14 @@ class Scene:
     @staticmethod
     def cut(picture, box):
         return np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
+
+    @staticmethod
+    def latent_rows(picture, mesh, index, layers=8, width=16):
+        """What pass one stores for latent engines; the codes are made up."""
+        window = crops.to_unit(ffhq.window(mesh[:, :2].astype(np.float64)).quad)
+        codes = np.random.default_rng(index).standard_normal((layers, width), dtype=np.float32)
+        tones = crops.tones(picture, mesh, window) / np.float32(255)
+        return {"window": window, "latents": codes, "tones": tones}
 
     def at(self, index, confidence=1.0, pose=None):
         return TrackFrame(
@@ -89,3 +101,17 @@ def astronaut():
 @pytest.fixture(scope="session")
 def hopper():
     return portrait("hopper")
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory):
+    """A weights folder with a small random generator, encoder and mixer that fit each other."""
+    return random_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def weights_here(tiny_weights):
+    """They are what the program finds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDSWAP_WEIGHTS", str(tiny_weights))
+        yield tiny_weights

@@ -5,15 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.tiny_networks import NAMES
 from vidswap.engines import ENGINES, create
-from vidswap.recipe import IdentityEngine, MeshEngine
+from vidswap.recipe import IdentityEngine, LatentSwapEngine, MeshEngine
 from vidswap.types import TargetFace
 
-OPTIONS = {"mesh": MeshEngine(), "identity": IdentityEngine()}
+OPTIONS = {
+    "mesh": MeshEngine(),
+    "identity": IdentityEngine(),
+    "latentswap": LatentSwapEngine(**NAMES),
+}
 
 
 @pytest.fixture(scope="module", params=sorted(ENGINES))
-def engine(request):
+def engine(request, weights_here):
     return create(OPTIONS[request.param])
 
 
