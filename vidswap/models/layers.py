@@ -148,7 +148,10 @@ class ModulatedConv(nn.Module):
 
     def prepare(self) -> None:
         """Compute once what only depends on the weight, and lay it out for speed; for frozen weights."""
-        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+        # A transposed convolution reads the weight transposed; laid out so, it is never copied.
+        weight = self.weight.data.transpose(0, 1) if self.up else self.weight.data
+        weight = weight.contiguous(memory_format=torch.channels_last)
+        self.weight.data = weight.transpose(0, 1) if self.up else weight
         self.energy = self.weight.detach().square().sum((2, 3))
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
