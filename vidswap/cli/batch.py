@@ -78,6 +78,10 @@ SHARED = ("max_ram", "max_vram")
 @click.option(
     "--queue", type=FILE, metavar="DIR", help="Folder of the queue [default: OUT/.vidswap/queue]."
 )
+@click.option(
+    "--share", type=click.Choice(["auto", "chunks", "clips"]), default="auto", show_default=True,
+    help="Let several workers do parts of one clip; auto does so with long ones.",
+)  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Redo clips that changed, replace foreign outputs.")
 @click.option(
     "--allow-no-face", is_flag=True, help="Write a video even if nobody is swapped in it."
@@ -253,7 +257,7 @@ def _batch_options(out: Path, options: dict[str, Any]) -> "BatchOptions":
             passed += [flag, str(value)]
     deadline = options["deadline"]
     keys = ("template", "queue", "workers", "attempts", "lease", "grace", "watch", "interval",
-            "settle", "retry", "keep_work")  # fmt: skip
+            "settle", "retry", "keep_work", "share")  # fmt: skip
     return BatchOptions(
         out,
         worker_options=passed,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vidswap import __version__
 from vidswap.errors import MediaError
+from vidswap.farm.clip import Share
 from vidswap.farm.folder import TEMPLATE
 from vidswap.farm.plan import Planned, Planner, PlanOptions, Wanted, check_people, with_outputs
 from vidswap.farm.pool import Pool
@@ -55,6 +56,7 @@ class BatchOptions:
     settle: float = 3.0
     retry: bool = False
     keep_work: bool = False
+    share: Share = "auto"
 
     @property
     def home(self) -> Path:
@@ -65,8 +67,9 @@ class BatchOptions:
     def plan(self) -> PlanOptions:
         """What planning needs."""
         return PlanOptions(
-            self.out, self.template, self.attempts, self.settle, self.retry, self.keep_work
-        )
+            self.out, self.template, self.attempts, self.settle, self.retry, self.keep_work,
+            self.share,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

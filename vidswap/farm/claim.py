@@ -1,10 +1,7 @@
 """Taking an item, keeping it alive, and ending it once."""
 
 import json
-import os
-import random
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -117,6 +114,14 @@ class Claim:
         described = describe_error(error)
         self._end(End("failed", fails, str(self.owner), error=described, final=final))
 
+    def wait_for(self, keys: Sequence[str]) -> None:
+        """Give the item back until others are done; no attempt is counted.
+
+        Raises:
+            FencedError: Another worker has the item.
+        """
+        self._end(End("released", self.token.fails, str(self.owner), after=tuple(keys)))
+
     def release(self) -> None:
         """Give the item back without an attempt being counted; nothing if it was lost."""
         try:
@@ -132,18 +137,18 @@ class Claim:
         self.queue.carry_out(self.token, end)
 
 
-def claim(queue: Queue, owner: Owner, rng: random.Random | None = None) -> Claim | None:
+def claim(queue: Queue, owner: Owner, salt: int = 0) -> Claim | None:
     """Take an item that waits; None where there is none.
 
     Args:
         queue: The queue.
         owner: This process.
-        rng: Order in which folders are looked through; workers with different ones meet rarely.
+        salt: Decides in which order folders are looked through.
 
     Raises:
         OSError: The queue cannot be written to.
     """
-    for hint in queue.hints(rng):
+    for hint in queue.hints(salt):
         token = Token.parse(hint.name)
         if token is None:
             continue
@@ -175,25 +180,3 @@ def announce(queue: Queue, token: Token, owner: Owner | None) -> None:
 def heartbeat(owner: Owner, count: int) -> bytes:
     """Content of an active entry; only that it changes matters, not what time it is anywhere."""
     return json.dumps({"beat": f"{count:012d}", "owner": owner.describe()}).encode()
-
-
-def wait_for_claim(
-    queue: Queue, owner: Owner, stop: threading.Event, seconds: float
-) -> Claim | None:
-    """Claim as ``claim`` does, looking again and again for some time.
-
-    Args:
-        queue: The queue.
-        owner: This process.
-        stop: Ends the wait.
-        seconds: How long to look.
-    """
-    rng = random.Random(os.urandom(8))
-    until = time.monotonic() + seconds
-    while not stop.is_set():
-        found = claim(queue, owner, rng)
-        left = until - time.monotonic()
-        if found is not None or left <= 0:
-            return found
-        stop.wait(min(0.2, left))
-    return None

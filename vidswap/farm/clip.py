@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidswap import schema
 from vidswap.errors import MediaError, RecipeError, StateError, VidswapError
@@ -26,6 +26,7 @@ from vidswap.run.jobfile import decode_request, encode_request
 from vidswap.run.request import Request, Watch
 
 KIND = "clip"
+Share = Literal["auto", "chunks", "clips"]
 FACTS = ("frames", "faces", "swapped", "tracks", "engine", "encoder", "seconds", "warnings")
 
 
@@ -41,6 +42,8 @@ class Clip:
     """Entry of its output in the ledger."""
     keep_work: bool = False
     """Keep the analysis beside the output, for ``vidswap render``."""
+    share: Share = "auto"
+    """Whether several workers may do parts of it."""
 
     @property
     def output(self) -> Path:
@@ -71,7 +74,7 @@ class Clip:
     @property
     def stage(self) -> Path:
         """Folder of everything unfinished, on the output's file system."""
-        return self.output.with_name(f".{self.output.name}.{self.key[:8]}.part")
+        return self.output.with_name(f".{self.output.name}.{self.key[:8]}.stage")
 
     def encode(self) -> dict[str, Any]:
         """As plain values."""
@@ -81,6 +84,9 @@ class Clip:
             "settings": self.settings,
             "slot": str(self.slot),
             "keep_work": self.keep_work,
+            "share": self.share,
+            "name": str(self.request.input),
+            "stage": str(self.stage),
         }
 
     @classmethod
@@ -97,6 +103,7 @@ class Clip:
                 str(table["settings"]),
                 Path(table["slot"]),
                 bool(table["keep_work"]),
+                table["share"],
             )
         except (KeyError, TypeError, ValueError, RecipeError) as error:
             message = f"an item of another version of vidswap ({type(error).__name__}: {error})"
@@ -134,7 +141,7 @@ class Clip:
 
 
 def run_clip(claim: Claim, bench: Bench) -> Outcome:
-    """Swap one clip into its stage folder.
+    """Swap one clip into its stage folder; a long one is first cut into parts for all workers.
 
     Raises:
         VidswapError: It cannot be done.
@@ -146,14 +153,18 @@ def run_clip(claim: Claim, bench: Bench) -> Outcome:
     _take_over(clip, claim)
     staged = staged_request(clip)
 
-    def swapped(recipe: Recipe) -> dict[str, Any]:
+    def swapped(recipe: Recipe) -> dict[str, Any] | tuple[str, ...]:
+        from vidswap.farm.share import parts_to_do
         from vidswap.run.swap import swap
 
         bench.pulse()
-        return swap(replace(staged, recipe=recipe))
+        request = replace(staged, recipe=recipe)
+        return parts_to_do(claim, clip, request) or swap(request)
 
     try:
         result = halving(clip.request.recipe, swapped, bench.note)
+        if isinstance(result, tuple):
+            return Outcome(after=result)
     except FencedError:
         raise
     except VidswapError as error:

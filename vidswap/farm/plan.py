@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidswap.errors import MediaError, RecipeError, StateError, VidswapError
-from vidswap.farm import ledger, register
-from vidswap.farm.clip import Clip
+from vidswap.farm import ledger
+from vidswap.farm.clip import Clip, Share
 from vidswap.farm.folder import check_template, fill
 from vidswap.farm.queue import Queue
 from vidswap.farm.token import State, describe_error
@@ -66,6 +66,7 @@ class PlanOptions:
     retry: bool = False
     """Take clips out of quarantine."""
     keep_work: bool = False
+    share: Share = "auto"
 
 
 class Planner:
@@ -91,7 +92,7 @@ class Planner:
             wanted: With distinct outputs, from ``with_outputs``.
             sleep: Waits until young files have shown that they do not grow.
         """
-        fresh: list[tuple[Wanted, Clip, State]] = []
+        fresh: list[tuple[Wanted, Clip]] = []
         for one in wanted:
             try:
                 stamp = ledger.stamp(one.request.input)
@@ -99,18 +100,18 @@ class Planner:
                 if found is None:
                     yield Planned(one, "done")
                 elif found[1] in ("unknown", "done"):
-                    fresh.append((one, *found))
+                    fresh.append((one, found[0]))
                 else:
                     yield self._met(one, *found)
             except VidswapError as error:
                 yield Planned(one, "failed", error=describe_error(error))
         since = (time.time() - YOUNG_SECONDS) * 1e9
-        if any(clip.identity.modified > since for _, clip, _ in fresh):
+        if any(clip.identity.modified > since for _, clip in fresh):
             sleep(self._options.settle)
-        for one, clip, state in fresh:
+        for one, clip in fresh:
             try:
                 if clip.identity.same_stamp(*ledger.stamp(one.request.input)):
-                    yield self._queued(one, clip, state)
+                    yield self._queued(one, clip)
                 else:
                     yield Planned(one, "unstable")
             except VidswapError as error:
@@ -140,7 +141,8 @@ class Planner:
             same = entry.identity.digest == identity.digest
             if same and entry.settings == settings:
                 return None
-        clip = Clip(one.request, identity, settings, slot, self._options.keep_work)
+        options = self._options
+        clip = Clip(one.request, identity, settings, slot, options.keep_work, options.share)
         state = self._queue.state(clip.key)
         if state in ("unknown", "done", "quarantined"):
             _check_output(one.request, entry, identity, settings)
@@ -154,23 +156,14 @@ class Planner:
             end = self._queue.end(clip.key, self._queue.last(clip.key))
             return Planned(one, "failed", clip.key, None if end is None else end.error)
         # Settings that change no picture, such as the device, may be others now.
-        self._renew(clip)
-        self._queue.retry_one(clip.key)
+        self._queue.renew(clip.key, clip.item(self._options.attempts))
         return Planned(one, "queued", clip.key)
 
-    def _queued(self, one: Wanted, clip: Clip, state: State) -> Planned:
+    def _queued(self, one: Wanted, clip: Clip) -> Planned:
         """Queue a clip that is new, or was done and yet has no output that is its own."""
         clip.output.parent.mkdir(parents=True, exist_ok=True)
-        if state == "done":
-            self._renew(clip)
-            self._queue.reopen(clip.key)
-        else:
-            self._queue.add(clip.key, clip.item(self._options.attempts))
+        self._queue.renew(clip.key, clip.item(self._options.attempts))
         return Planned(one, "queued", clip.key)
-
-    def _renew(self, clip: Clip) -> None:
-        item = clip.item(self._options.attempts)
-        register.replace(self._queue.item_path(clip.key), item.encode())
 
     def settings(self, request: Request) -> str:
         """Digest of everything but the clip that decides the output.

@@ -16,10 +16,11 @@ that follow from it, so whoever finds it unfinished can finish it. All other fil
 can be late, doubled or missing for a while; ``vidswap.farm.sweep`` puts them right.
 """
 
+import json
 import os
-import random
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from vidswap.farm import register
 from vidswap.farm.token import End, Item, State, Token
 
 VERSION = b"vidswap queue 1\n"
+BEGUN_LANE = 2
+"""What is begun is finished before something else is."""
 RETRY_LANE = 9
 """What failed waits until everything else had its turn."""
 
@@ -92,15 +95,34 @@ class Queue:
         if known == "unknown":
             register.replace(self.item_path(key), item.encode())
         # A hint that is there already, or comes too late, does no harm.
-        self.offer(Token(key, 1, 0), item, item.lane)
+        self.offer(Token(key, 1, 0), item.lane, item.after)
         return known
 
-    def offer(self, token: Token, item: Item, lane: int) -> None:
+    def offer(self, token: Token, lane: int, after: Sequence[str] = ()) -> None:
         """Let a generation be claimed, at once or when what it waits for is done."""
-        if any(self.state(key) != "done" for key in item.after):
-            register.create(self.root / "blocked" / str(token))
+        if any(self.state(key) != "done" for key in after):
+            content = json.dumps({"lane": lane, "after": list(after)}).encode()
+            register.settle(self.root / "blocked" / str(token), content)
         else:
             register.create(self.root / "todo" / str(lane) / token.shard / str(token))
+
+    def renew(self, key: str, item: Item) -> None:
+        """Have an item done whatever became of it: added, tried again or done again.
+
+        What it says may differ from before; its key tells what it is.
+        """
+        known = self.add(key, item)
+        if known in ("done", "quarantined"):
+            register.replace(self.item_path(key), item.encode())
+        if known == "done":
+            self.reopen(key)
+        elif known == "quarantined":
+            self.retry_one(key)
+
+    def waits_for(self, token: Token) -> tuple[int, tuple[str, ...]]:
+        """(lane, keys) of a blocked generation."""
+        table = json.loads(register.read(self.root / "blocked" / str(token)) or b'{"after": []}')
+        return int(table.get("lane", BEGUN_LANE)), tuple(table["after"])
 
     def item(self, key: str) -> Item:
         """What is to be done.
@@ -141,14 +163,16 @@ class Queue:
         data = register.read(self.end_path(key, generation))
         return None if data is None else End.decode(data)
 
-    def hints(self, rng: random.Random | None = None) -> Iterator[Path]:
-        """Hints lane by lane, one folder at a time; each worker begins elsewhere.
+    def hints(self, salt: int = 0) -> Iterator[Path]:
+        """Hints lane by lane, one folder at a time; folders that are empty are removed.
 
-        Folders that are empty are removed.
+        Args:
+            salt: Each worker looks through the folders in an order of its own, always the same: they
+                rarely meet, and one stays with the chunks of one clip.
         """
         for lane in sorted(_names(self.root / "todo")):
             shards = _names(self.root / "todo" / lane)
-            (rng or random.Random(0)).shuffle(shards)
+            shards.sort(key=lambda shard: zlib.crc32(f"{salt}{shard}".encode()))
             for shard in shards:
                 folder = self.root / "todo" / lane / shard
                 with suppress(FileNotFoundError), os.scandir(folder) as entries:
@@ -215,7 +239,8 @@ class Queue:
             register.create(self._index("quarantine", token.key, token.generation))
             return
         lane = RETRY_LANE if end.outcome == "failed" else item.lane
-        self.offer(Token(token.key, token.generation + 1, end.fails), item, lane)
+        lane = BEGUN_LANE if end.after else lane
+        self.offer(Token(token.key, token.generation + 1, end.fails), lane, end.after)
 
     def retry(self) -> int:
         """Take every item out of quarantine; returns how many."""
@@ -229,7 +254,7 @@ class Queue:
         if not place.exists():
             return False
         item = self.item(key)
-        self.offer(Token(key, last + 1, 0), item, item.lane)
+        self.offer(Token(key, last + 1, 0), item.lane, item.after)
         place.unlink(missing_ok=True)
         return True
 
@@ -240,7 +265,7 @@ class Queue:
         if end is not None and end.outcome == "commit":
             self._index("done", key, last).unlink(missing_ok=True)
             item = self.item(key)
-            self.offer(Token(key, last + 1, 0), item, item.lane)
+            self.offer(Token(key, last + 1, 0), item.lane, item.after)
 
     def item_path(self, key: str) -> Path:
         """File of an item."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from vidswap.farm import owner as owners
 from vidswap.farm import register
 from vidswap.farm.queue import Queue
-from vidswap.farm.token import End, Item, State, Token
+from vidswap.farm.token import End, State, Token
 
 LEASE_SECONDS = 90.0
 """Silence after which an item is taken over. NFS clients may show a file as it was a minute ago."""
@@ -66,7 +66,7 @@ class Sweeper:
             else:
                 finished.append(token)
             self.queue.carry_out(token, end)
-        self._unblock()
+        self.unblock()
         return Sweep(tuple(lost), tuple(finished))
 
     def _silent(self, token: Token, now: float) -> bool:
@@ -100,26 +100,27 @@ class Sweeper:
         register.settle(self.queue.end_path(token.key, token.generation), end.encode())
         return self.queue.end(token.key, token.generation) or end
 
-    def _unblock(self) -> None:
+    def unblock(self) -> None:
+        """Let go what need not wait any more."""
         blocked = list(self.queue.tokens("blocked"))
         self._met = {token: self._met.get(token, 0) for token in blocked}
         for token in blocked:
-            item = self.queue.item(token.key)
-            state, last = self._next_state(token, item)
+            lane, after = self.queue.waits_for(token)
+            state, last = self._next_state(token, after)
             if state == "quarantined":
                 self._give_up(token, last)
             elif state == "done":
-                self.queue.offer(token, item, item.lane)
+                self.queue.offer(token, lane)
             else:
                 continue
             (self.queue.root / "blocked" / str(token)).unlink(missing_ok=True)
 
-    def _next_state(self, token: Token, item: Item) -> tuple[State, str]:
+    def _next_state(self, token: Token, after: tuple[str, ...]) -> tuple[State, str]:
         """State and key of the first item a token waits for; ``done`` where all are.
 
         What was done in an earlier pass is not looked at again: a film has thousands of chunks.
         """
-        for key in item.after[self._met[token] :]:
+        for key in after[self._met[token] :]:
             state = self.queue.state(key)
             if state != "done":
                 return state, key

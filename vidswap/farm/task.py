@@ -18,12 +18,16 @@ def _silent(*_: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task has made; nothing of it counts before it is committed."""
+    """What a task has made; nothing of it counts before it is committed.
+
+    With ``after`` it has made nothing yet: the item is to be handed out again when those are done.
+    """
 
     moves: tuple[tuple[Path, Path], ...] = ()
     """(from, to), on one file system."""
     removes: tuple[Path, ...] = ()
     result: Mapping[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Item:
     lane: int = 5
     """0–9; lower lanes are handed out first."""
     after: tuple[str, ...] = ()
-    """Keys of items that must be done before."""
+    """Keys of items that must be done before its first generation."""
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -95,6 +95,8 @@ class End:
     error: Mapping[str, Any] | None = None
     final: bool = False
     """Trying again would fail again."""
+    after: tuple[str, ...] = ()
+    """Keys of items that must be done before the next generation."""
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -105,7 +107,8 @@ class End:
         """The inverse."""
         table = json.loads(data)
         moves = tuple((str(a), str(b)) for a, b in table["moves"])
-        return cls(**(table | {"moves": moves, "removes": tuple(table["removes"])}))
+        lists = {name: tuple(table[name]) for name in ("removes", "after")}
+        return cls(**(table | {"moves": moves} | lists))
 
 
 class FencedError(StateError):

@@ -1,7 +1,6 @@
 """Takes items from a queue and does them, one after the other."""
 
 import os
-import random
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -47,13 +46,16 @@ class Tally:
     lost: int = 0
     """Taken over by another worker in the meantime."""
     released: int = 0
+    waiting: int = 0
+    """Cut into parts that others work on too."""
 
 
 def shipped_tasks() -> Mapping[str, Task]:
     """Every kind of item, by name."""
-    from vidswap.farm.clip import KIND, run_clip
+    from vidswap.farm import clip, share
 
-    return {KIND: run_clip}
+    parts = share.Parts()
+    return {clip.KIND: clip.run_clip, share.SPAN: parts.run_span, share.CHUNK: parts.run_chunk}
 
 
 class Worker:
@@ -65,7 +67,8 @@ class Worker:
         options: Lease, budget, when to end.
         stop: Ends it from outside.
         bench: Who is told how it gets on.
-        told: Called with a generation and how it went: ``done``, ``failed``, ``lost``, ``released``.
+        told: Called with a generation and how it went: ``done``, ``failed``, ``lost``, ``released``,
+            ``waiting``.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class Worker:
         self._bench, self._told = bench, told
         self._owner: Owner = this_process()
         self._sweeper = Sweeper(queue, options.lease)
-        self._rng = random.Random(os.urandom(8))
+        self._salt = int.from_bytes(os.urandom(4), "big")
         self._tally = Tally()
         self._began = time.monotonic()
         self._swept = float("-inf")
@@ -96,7 +99,8 @@ class Worker:
         idle = IDLE_SECONDS
         while not self._is_over():
             self._sweep()
-            found = claim(self._queue, self._owner, self._rng) if self._has_disk() else None
+            self._sweeper.unblock()
+            found = claim(self._queue, self._owner, self._salt) if self._has_disk() else None
             if found is not None:
                 idle = IDLE_SECONDS
                 self._do(found)
@@ -130,8 +134,7 @@ class Worker:
         how = "failed"
         try:
             with taken.beating(self._options.lease), self._stop.working(lambda: leave(taken)):
-                self._commit(taken)
-            how = "done"
+                how = self._commit(taken)
         except FencedError:
             how = "lost"
         except (StoppedError, KeyboardInterrupt):
@@ -145,7 +148,7 @@ class Worker:
         self._told(taken.token, how)
         self._tally = replace(self._tally, **{how: getattr(self._tally, how) + 1})
 
-    def _commit(self, taken: Claim) -> None:
+    def _commit(self, taken: Claim) -> str:
         task = self._tasks.get(taken.item.kind)
         if task is None:
             known = ", ".join(self._tasks)
@@ -154,7 +157,11 @@ class Worker:
         bench = replace(self._bench, pulse=lambda: self._pulse(taken))
         self._options.budget.limit_vram()
         outcome = task(taken, bench)
-        taken.commit(outcome.moves, outcome.result, outcome.removes)
+        if outcome.after:
+            taken.wait_for(outcome.after)
+        else:
+            taken.commit(outcome.moves, outcome.result, outcome.removes)
+        return "waiting" if outcome.after else "done"
 
     def _pulse(self, taken: Claim) -> None:
         taken.check()
@@ -171,8 +178,9 @@ class Worker:
 
     def _name(self, token: Token) -> str:
         """What a user calls an item."""
-        with suppress(VidswapError, OSError, KeyError, TypeError):
-            return str(self._queue.item(token.key).payload["request"]["input"])
+        with suppress(VidswapError, OSError):
+            item = self._queue.item(token.key)
+            return str(item.payload.get("name", token.key))
         return token.key
 
     def _has_disk(self) -> bool:
@@ -191,15 +199,12 @@ class Worker:
             )
         return False
 
-    def _stages(self, active: list[Token]) -> list[Path]:
-        from vidswap.farm.clip import KIND, Clip
-
-        found = []
+    def _stages(self, active: list[Token]) -> set[Path]:
+        """Folders of what is unfinished and worked on."""
+        found = set()
         for token in active:
-            with suppress(VidswapError):
-                item = self._queue.item(token.key)
-                if item.kind == KIND:
-                    found.append(Clip.decode(item.payload).stage)
+            with suppress(VidswapError, KeyError):
+                found.add(Path(self._queue.item(token.key).payload["stage"]))
         return found
 
 
