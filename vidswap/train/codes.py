@@ -7,12 +7,17 @@ from scipy.special import ndtri
 from vidswap.errors import RecipeError
 from vidswap.types import F32
 
+FITTED = 8_000
+RIDGE = 0.01
+"""Keeps parameters that nearly equal each other from being blown up."""
+
 
 def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
     """A standard normal z for every parameter vector.
 
     Each parameter becomes normal by its rank; equal values, as discrete parameters have, are spread
-    at random within their share. The result is rotated by a fixed orthogonal matrix, so that no
+    at random within their share. The scores are made
+    uncorrelated and rotated by a fixed orthogonal matrix, so that no
     feature of z means anything by itself, and the features that are left are noise.
 
     Args:
@@ -36,7 +41,19 @@ def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
     z = rng.standard_normal((count, z_dim))
     for column in np.flatnonzero(parameters.std(0) > 1e-9):
         z[:, column] = ndtri(_ranks(parameters[:, column], rng))
-    return (z @ rotation).astype(np.float32)
+    return (_whitened(z) @ rotation).astype(np.float32)
+
+
+def _whitened(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Uncorrelated scores, so that a z drawn at random is as likely as one of the data.
+
+    Cholesky's factor changes smoothly with the covariance, which is estimated on the first rows only:
+    more data leave the codes of old ones nearly as they were.
+    """
+    covariance = np.cov(scores[:FITTED].T) + RIDGE * np.eye(scores.shape[1])
+    factor = np.linalg.cholesky(covariance)
+    white: NDArray[np.float64] = np.linalg.solve(factor, scores.T).T
+    return white
 
 
 def _ranks(values: F32, rng: np.random.Generator) -> NDArray[np.float64]:
