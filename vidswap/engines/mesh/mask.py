@@ -34,7 +34,7 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     labels = np.full((SIZE, SIZE), cv2.GC_PR_BGD, np.uint8)
     labels[inside > 0] = cv2.GC_PR_FGD
     rows = np.arange(SIZE)[:, None]
-    marked = features(SIZE, 0.02) > 0.5
+    marked = _marked() > 0.5
     labels[(inside > 0) & (inside < 0.08) & (distance > 3.0)] = cv2.GC_PR_BGD
     labels[(inside > 0) & (inside < 0.2) & (rows < SIZE * 0.45) & (distance > 1.8) & ~marked] = (
         cv2.GC_PR_BGD
@@ -53,6 +53,12 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     cv2.grabCut(picture, labels, None, background, foreground, 4, cv2.GC_INIT_WITH_MASK)
     face = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     return _tidy(face, inside) * _no_strands(distance.astype(np.float32), inside)
+
+
+def _marked() -> F32:
+    """(256, 256) 1 where dark lines are lashes, eyeliner and brows, not strands of hair."""
+    eyes = np.max([polygon(eye, SIZE, 0.05) for eye in EYES], 0).astype(np.float32) / 255
+    return np.maximum(features(SIZE, 0.02), eyes)
 
 
 def _tidy(face: U8, inside: F32) -> F32:
@@ -81,7 +87,10 @@ def _tidy(face: U8, inside: F32) -> F32:
     hair = ((filled == 0) & (inside > 0.015)).astype(np.uint8)
     away = cv2.distanceTransform(1 - hair, cv2.DIST_L2, 5) / SIZE
     berth = np.clip((away - 0.045) / 0.07, 0, 1)
-    eyes = cv2.GaussianBlur(np.maximum(brows, lids).astype(np.float32), (0, 0), 2)
+    # Softly: a fringe may begin right above the brows.
+    core = np.max([polygon(p, SIZE) for p in BROWS], 0) > 0
+    wings = np.max([polygon(p, SIZE, 0.05) for p in EYES], 0) > 0
+    eyes = cv2.GaussianBlur((core | lids | wings).astype(np.float32), (0, 0), 4)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)
 
 
@@ -89,6 +98,6 @@ def _no_strands(distance: F32, inside: F32) -> F32:
     """Single hairs and wisps near the outline: thin, and unlike the skin around them."""
     slow = cv2.GaussianBlur(distance, (0, 0), 6)
     odd = np.clip((distance - slow - 0.8) / 1.2, 0, 1) + np.clip((distance - 3.2) / 1.5, 0, 1)
-    near = np.clip((0.2 - inside) / 0.06, 0, 1) * (1 - features(SIZE, 0.02))
+    near = np.clip((0.2 - inside) / 0.06, 0, 1) * (1 - _marked())
     bad = cv2.dilate((np.clip(odd, 0, 1) * near).astype(np.float32), np.ones((5, 5), np.uint8))
     return np.clip(1 - 1.2 * cv2.GaussianBlur(bad, (0, 0), 1.5), 0, 1).astype(np.float32)

@@ -76,7 +76,7 @@ def _lips(offset: F32, source: F32, target: F32) -> F32:
     out = offset.copy()
     rest = offset[lips] - placed
     rest[:, 1] *= 0.4  # how far the lips are open is expression, above all
-    out[lips] = placed + 0.25 * rest
+    out[lips] = placed + 0.5 * rest
     return out
 
 
