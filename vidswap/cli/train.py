@@ -133,7 +133,7 @@ def _train(
         "exports": [str(path) for path in outcome.exports],
     }
     if outcome.finished:
-        console.result(facts, "\n".join(facts["exports"]))
+        console.result(facts, "\n".join(str(path) for path in outcome.exports))
         return
     console.note(f"stopped after step {outcome.steps}; the same command goes on from there")
     raise click.exceptions.Exit(128 + received[0])

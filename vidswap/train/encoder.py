@@ -119,8 +119,8 @@ class EncoderTraining:
             )
         if self.embedder is not None and self.options.identity:
             with torch.no_grad():
-                wanted = self.embedder(_fitted(pictures, self.embedder))
-            found = self.embedder(_fitted(drawn, self.embedder))
+                wanted = self.embedder(fitted(pictures, self.embedder))
+            found = self.embedder(fitted(drawn, self.embedder))
             losses["identity"] = (1.0 - (found * wanted).sum(1)).mean()
         return losses
 
@@ -146,7 +146,7 @@ class EncoderTraining:
         return [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
 
 
-def _fitted(pictures: Tensor, embedder: ArcFace) -> Tensor:
+def fitted(pictures: Tensor, embedder: ArcFace) -> Tensor:
     """Pictures as an embedder reads them: the inner face for the published size, else all of it."""
     side = embedder.config.size
     if side == 112:

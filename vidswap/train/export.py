@@ -1,8 +1,9 @@
 """Trained networks as vidswap reads them: safetensors, a manifest, a model card, the recipe."""
 
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,6 @@ from vidswap.train.options import TrainRecipe
 from vidswap.weights import formats, manifest
 from vidswap.weights.cache import hash_file, write_atomically
 from vidswap.weights.manifest import Architecture, Manifest
-
-HALF = "half"
-"""Metadata key: weights are stored in 16 bits and widened when they are read."""
 
 
 def export(recipe: TrainRecipe, exports: Sequence[Export], out: Path) -> tuple[Path, ...]:
@@ -103,3 +101,49 @@ def _card(
         "## Use and limits\n\nIt knows what its training pictures show and nothing else. Fill in: what "
         "they were, who may use them, how well the network does on pictures it has not seen.\n"
     )
+
+
+def ship(path: Path, name: str, out: Path, *, command: str, figures: Mapping[str, float]) -> Path:
+    """Make an export one of the weights that come with vidswap: 16 bits, the project's licence.
+
+    Args:
+        path: The exported safetensors file; it must have been trained on procedural heads.
+        name: Name of the weights.
+        out: Folder of the manifests.
+        command: Reproduces the training.
+        figures: What it reaches on people it has not seen.
+
+    Returns:
+        The new safetensors file; its manifest lies beside it.
+
+    Raises:
+        StateError: The folder cannot be written.
+        WeightsError: The export is damaged.
+    """
+    state, metadata = formats.read_safetensors(path)
+    half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    _check(half, name)
+    target = out / f"{name}.safetensors"
+    try:
+        formats.write_safetensors(target, half, metadata)
+        exported = manifest.decode(
+            tomllib.loads(path.with_suffix(".toml").read_text(encoding="utf-8")), str(path)
+        )
+        digest, size = hash_file(target)
+        reached = ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
+        own = replace(
+            exported,
+            name=name,
+            file=target.name,
+            licence="MIT",
+            commercial=True,
+            commercial_reason="trained by this project, on procedural heads alone",
+            source="this repository",
+            sha256=digest,
+            size=size,
+            note=f"For demonstration, tests and benchmarks. Made by: {command}. On unseen people: {reached}.",
+        )
+        write_atomically(target.with_suffix(".toml"), manifest.encode(own).encode())
+    except WeightsError as error:
+        raise StateError(error.message, path=error.path, stage="export") from error
+    return target

@@ -19,7 +19,7 @@ from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.models.shape import Coefficients, ShapeModel
 from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
-from vidswap.train.encoder import _fitted
+from vidswap.train.encoder import fitted
 from vidswap.train.frozen import frozen
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import LatentSwapOptions, TrainRecipe
@@ -104,8 +104,8 @@ class LatentSwapTraining:
 
     def _identity(self, pair: Pair, picture: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = self.embedder(_fitted(pair.source_picture, self.embedder))
-        found = self.embedder(_fitted(picture, self.embedder))
+            wanted = self.embedder(fitted(pair.source_picture, self.embedder))
+        found = self.embedder(fitted(picture, self.embedder))
         return (1.0 - (found * wanted).sum(1)).mean()
 
     def _shape(self, model: ShapeModel, pair: Pair, picture: Tensor) -> Tensor:
