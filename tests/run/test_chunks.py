@@ -115,16 +115,22 @@ def test_a_fence_keeps_a_late_worker_out(folder):
         commit(folder, chunk, fence=fence)
     assert folder.pending() == folder.chunks
     assert not folder.video(chunk).exists()
-    folder.sweep(parts_only=True)
+    folder.clear()
     assert not list(folder.path.iterdir())
 
 
 def test_parts_of_dead_runs_are_swept_and_chunks_stay(folder):
     commit(folder, folder.chunks[0])
-    folder.part(folder.chunks[1]).write_bytes(b"half")
-    folder.sweep(parts_only=True)
-    assert len(list(folder.path.iterdir())) == 2
+    mine = folder.part(folder.chunks[1])
+    mine.write_bytes(b"half")
+    elsewhere = mine.with_name("chunk-00001.1@another.host.abcd.part")
+    dead = mine.with_name(mine.name.replace(f".{os.getpid()}@", f".{(1 << 22) + 1}@"))
+    for part in (elsewhere, dead):
+        part.write_bytes(b"half")
     folder.sweep()
+    assert [p.exists() for p in (mine, elsewhere, dead)] == [True, True, False]
+    assert folder.record(folder.chunks[0]) is not None
+    folder.clear()
     assert not list(folder.path.iterdir())
 
 

@@ -21,13 +21,13 @@ from vidswap.media.pictures import write_pictures
 from vidswap.media.segment import digest_of
 from vidswap.run import session as sessions
 from vidswap.run.clean import clean
-from vidswap.run.jobfile import jobs_in
+from vidswap.run.jobfile import jobs_in, read_job
 from vidswap.run.lock import locked
 from vidswap.run.request import Request, Watch
 from vidswap.run.resume import resume
 from vidswap.run.session import open_session
 from vidswap.run.status import status
-from vidswap.run.swap import render_only, swap
+from vidswap.run.swap import plan, render_only, swap
 from vidswap.testing import Audio, Clip, write_clip
 
 FRAMES, SIZE = 40, 8
@@ -133,6 +133,18 @@ def test_a_worker_in_another_process_needs_the_folder_alone(clip, analysed, tmp_
     found = resume(work, Watch())
     assert found["finished"][0]["chunks"] == {"all": 5, "kept": 5}
     assert digest_of(output) == digest
+
+
+def test_a_scheduler_plans_renders_elsewhere_and_joins(clip, analysed, tmp_path):
+    work, digest = analysed
+    request = ask(clip, tmp_path / "o.mp4", work)
+    file = plan(request)
+    with open_session(read_job(file.folder)) as session:
+        session.render(reversed(session.chunks[-1:]))
+        session.render(session.chunks[:-1])
+    found = swap(read_job(file.folder).request)
+    assert found["chunks"] == {"all": 5, "kept": 5}
+    assert found["sha256"] == digest
 
 
 def test_two_processes_give_the_same_bytes(clip, analysed, tmp_path):

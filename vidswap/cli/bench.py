@@ -48,3 +48,34 @@ def pipeline(console: Console, input_path: Path | None, frames: int, rounds: int
 
     result = measure(input_path, frames=frames, rounds=rounds, watch=console.bars)
     console.result(result, table(result))
+
+
+@bench.command("chunks")
+@click.option(
+    "--input",
+    "input_path",
+    type=FILE,
+    help="Clip that the cost of chunks is measured on [default: a 1080p clip made for it].",
+)
+@click.option(
+    "--frames", type=click.IntRange(80), default=480, show_default=True, help="Frames for each run."
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Interleaved rounds; medians are printed.",
+)
+@console_options
+def chunks(console: Console, input_path: Path | None, frames: int, rounds: int) -> None:
+    """Measure what rendering in chunks costs and what workers gain.
+
+    Chunks against one long encoder (CPU, bytes), joining against encoding, two workers against one
+    on a clip that the engine is busy with, and the frames that a killed worker's successor repeats.
+    The machine should have nothing else to do.
+    """
+    from vidswap.bench.chunks import measure, table
+
+    result = measure(input_path, frames=frames, rounds=rounds, watch=console.bars)
+    console.result(result, table(result))

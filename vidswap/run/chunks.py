@@ -13,6 +13,7 @@ the digest it names. Both come by rename, the JSON last.
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from uuid import uuid4
 from vidswap.errors import StateError
 from vidswap.media.segment import Segment, digest_of
 from vidswap.run.atomic import flush, write_json
+from vidswap.run.lock import runs
 
 FORMAT = 1
 
@@ -110,7 +112,8 @@ class ChunkFolder:
     def part(self, chunk: Chunk) -> Path:
         """A name of nobody else's to write a chunk to."""
         self.path.mkdir(parents=True, exist_ok=True)
-        return self.path / f"chunk-{chunk.index:05}.{os.getpid()}-{uuid4().hex[:8]}.part"
+        who = f"{os.getpid()}@{socket.gethostname()}"
+        return self.path / f"chunk-{chunk.index:05}.{who}.{uuid4().hex[:8]}.part"
 
     def record(self, chunk: Chunk, *, seen: bool = False, check: bool = True) -> ChunkRecord | None:
         """The record of a finished chunk; None where it has to be rendered.
@@ -201,10 +204,17 @@ class ChunkFolder:
         for path in (self._json(chunk), self.video(chunk), self.seen(chunk)):
             path.unlink(missing_ok=True)
 
-    def sweep(self, *, parts_only: bool = False) -> None:
-        """Remove what dead runs left half-written, or everything; nobody else may be writing."""
-        pattern = "*.part" if parts_only else "chunk-*"
-        for path in self.path.glob(pattern):
+    def sweep(self) -> None:
+        """Remove what dead processes of this machine left half-written; of others nothing is known."""
+        for path in self.path.glob("chunk-*.part"):
+            pid, at, rest = path.name.partition(".")[2].partition("@")
+            here = at and rest.startswith(f"{socket.gethostname()}.")
+            if here and pid.isdecimal() and not runs(int(pid)):
+                path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove everything; nobody may be writing."""
+        for path in self.path.glob("chunk-*"):
             path.unlink(missing_ok=True)
 
     def _json(self, chunk: Chunk) -> Path:

@@ -98,7 +98,7 @@ def _take_over(path: Path, me: Owner, output: Path) -> None:
 
 def _read(path: Path) -> Owner | None:
     """Owner of a lock; None for a dead one: unreadable for longer than writing one takes."""
-    deadline = time.time() + 0.5
+    deadline = time.monotonic() + 0.5
     while True:
         try:
             age = time.time() - path.stat().st_mtime
@@ -109,7 +109,7 @@ def _read(path: Path) -> Owner | None:
         except (ValueError, KeyError, TypeError):
             if age > GRACE_SECONDS:
                 return None
-            if time.time() > deadline:
+            if time.monotonic() > deadline:
                 return Owner(0, "unknown", "")
             time.sleep(0.05)
 
@@ -118,13 +118,18 @@ def _alive(owner: Owner) -> bool:
     """Whether the owner may still run; of another host nothing is known, so it may."""
     if owner.host != socket.gethostname():
         return True
+    return runs(owner.pid) and _started(owner.pid) == owner.started
+
+
+def runs(pid: int) -> bool:
+    """Whether a process of this machine has this id."""
     try:
-        os.kill(owner.pid, 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return _started(owner.pid) == owner.started
+    return True
 
 
 def _started(pid: int) -> str:

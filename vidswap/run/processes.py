@@ -130,6 +130,11 @@ class _Worker:
         self._events = events
         threading.Thread(target=self._read, name=f"vidswap-worker-{number}", daemon=True).start()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def tell(self, answer: int) -> None:
         """Answer a question."""
         if self._process.stdin is not None:
@@ -203,6 +208,11 @@ class Dispatcher:
         finally:
             for worker in self._workers.values():
                 worker.kill()
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of the workers that run."""
+        return tuple(worker.pid for worker in self._workers.values())
 
     def _start(self) -> None:
         self._begun += 1

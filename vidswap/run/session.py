@@ -2,9 +2,10 @@
 
 Workers of every kind use this: the run itself, its local processes, queue workers, clusters.
 
-    session = open_session(read_job(folder))
-    for chunk in session.pending():
-        session.render([chunk])
+    folder = swap.plan(request).folder          # once: analysis and job.json
+    session = open_session(read_job(folder))    # once in each process
+    session.render([session.chunks[7]])         # any chunks, anywhere
+    swap.swap(read_job(folder).request)         # once: joins, verifies, publishes
 
 What is rendered depends on the job alone, never on who renders what, so that a chunk may be
 rendered twice without harm.

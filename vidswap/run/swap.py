@@ -21,6 +21,7 @@ from vidswap.run.job import producing_output
 from vidswap.run.jobfile import JobFile
 from vidswap.run.jobs import abandon, begin, finish, settle
 from vidswap.run.latents import prepare_latents
+from vidswap.run.lock import locked
 from vidswap.run.passes import cast_of, obtain, plans_for, require
 from vidswap.run.people import likeness_of
 from vidswap.run.prepare import Job, Target, engine_of, open_target, prepare
@@ -76,6 +77,32 @@ def analyse_only(request: Request) -> dict[str, Any]:
     }
 
 
+def plan(request: Request) -> JobFile:
+    """Everything before the first chunk, for schedulers that hand out the chunks themselves.
+
+    Any process may then render chunks with ``open_session(read_job(folder))``; once all are there,
+    ``swap`` of the same request joins, verifies and publishes them.
+
+    Returns:
+        The job, stored in ``folder``.
+
+    Raises:
+        VidswapError: As ``swap``.
+    """
+    job = prepare(request)
+    file = begin(request, job)
+    with locked(job.output):
+        try:
+            file.save()
+            analysis = obtain(request, job.ready.target, job.ready.engine.needs)
+            cast = cast_of(request, analysis, job.ready)
+            prepare_latents(request, job.ready.target, analysis, job.ready.engine, cast)
+        except VidswapError:
+            abandon(file)
+            raise
+    return file
+
+
 def _produce(request: Request, analysis_of: AnalysisOf) -> dict[str, Any]:
     remarks: dict[str, list[str]] = {"notes": [], "warnings": []}
     request = replace(request, watch=_collecting(request.watch, remarks))
@@ -119,7 +146,7 @@ class _Production:
         likeness = None if request.report is None else likeness_of(cast)
         plans = plans_for(analysis, job.ready, cast)
         folder = chunk_folder(self.file)
-        folder.sweep(parts_only=True)
+        folder.sweep()
         with Session(request, job, analysis, plans, folder, likeness) as session:
             done = assemble(session, part, self.file.folder)
         total = perf_counter() - self._began
@@ -165,7 +192,7 @@ def write_output(
     folder = ChunkFolder(target.work / "sample", "sample", chunks)
     with Session(request, job, analysis, plans, folder) as session:
         done = assemble(session, part)
-    folder.sweep()
+    folder.clear()
     return done
 
 
