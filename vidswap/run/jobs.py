@@ -38,13 +38,15 @@ def abandon(file: JobFile) -> None:
 
 
 def finish(file: JobFile) -> None:
-    """The output stands: remember that, remove the chunks and older jobs of the same output."""
-    file.moved_to("finished")
-    for chunk in file.folder.glob("chunk-*"):
-        chunk.unlink(missing_ok=True)
+    """The output stands: remove the chunks, older jobs of the same output, and remember that."""
+    # Remembered last: a run that is killed in here finds the rest by the phase it was in.
+    for path in file.folder.iterdir():
+        if path.name != NAME:
+            path.unlink(missing_ok=True)
     for other in _jobs(file.folder.parent):
         if other.folder != file.folder and same_file(other.output, file.output):
             shutil.rmtree(other.folder, ignore_errors=True)
+    file.moved_to("finished")
 
 
 def settle(request: Request) -> dict[str, Any] | None:
