@@ -20,6 +20,8 @@ LIFT = 0.07
 """How far the mask goes beyond them, as a share of the distance from chin to crown."""
 DRAWN = 6.0
 """Standard deviation in pixels of the mask's blur, at which it is drawn; larger faces are drawn smaller."""
+HALF = 0.5 + 0.55 / (DRAWN * math.sqrt(2 * math.pi))
+"""What the blur leaves on the outline."""
 RIM = 0.04
 """Share of the window's side over which a crop fades towards its own border."""
 GRAIN = 6 / 255
@@ -84,18 +86,20 @@ def soft_mask(points: F32, box: Box, feather: float) -> F32:
     Returns:
         (h, w) in [0, 1].
     """
-    sigma = max(feather * math.sqrt(cv2.contourArea(points)) / 2, 0.7)
+    area = cv2.contourArea(points.astype(np.float32))
+    sigma = max(feather * math.sqrt(area) / 2, 0.7)
     scale = min(1.0, DRAWN / sigma)
     width, height = (max(round(n * scale), 2) for n in (box.width, box.height))
     step = np.array([width / box.width, height / box.height])
-    drawn = (points - (box.left, box.top) + 0.5) * step - 0.5
+    drawn = (points.astype(np.float64) - (box.left, box.top) + 0.5) * step - 0.5
     flat = np.zeros((height, width), np.uint8)
     cv2.fillConvexPoly(flat, np.round(drawn * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     soft = cv2.GaussianBlur(
         flat.astype(np.float32) / 255, (0, 0), sigma * scale, borderType=cv2.BORDER_CONSTANT
     )
     large = cv2.resize(soft, (box.width, box.height), interpolation=cv2.INTER_LINEAR)
-    rise = np.clip(2 * large - 1, 0, 1)
+    # Half a drawn pixel more than half: OpenCV fills the pixels that an edge runs through.
+    rise = np.clip((large - HALF) / (1 - HALF), 0, 1)
     return rise * rise * (3 - 2 * rise)
 
 

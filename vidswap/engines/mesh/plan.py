@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
+from vidswap.engines.mesh.occlude import Looks, usual_looks
 from vidswap.engines.mesh.regions import depth_inside, features, lid_zone, lip_zone, smoothstep
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.engines.mesh.source import TEXTURE, Identity
@@ -51,6 +52,8 @@ class MeshPlan:
     """(3,) log gain of the irises."""
     grain: float
     """Share of the target's high-pass that is added."""
+    looks: Looks | None
+    """How the target's own face usually looks, to know what stands in front of it."""
 
 
 def plan_track(
@@ -102,6 +105,7 @@ def plan_track(
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
         grain=grain,
+        looks=usual_looks(static),
     )
 
 

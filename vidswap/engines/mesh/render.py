@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.light import light_change
+from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan, aperture, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.faces.appearance import IRISES
@@ -192,6 +193,7 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     source, narrow = _texture(
         plan, _resize(window.cells(maps.uv), step)[: size[0], : size[1]], extent
     )
+    _uncover(plan, maps, part, window)
     slow = [
         _resize(v, step)[: size[0], : size[1]] for v in _slow(plan, maps, face, window, strength)
     ]
@@ -204,6 +206,17 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     np.clip(result * top + 0.5, 0, top, out=result)
     part[:] = result.astype(face.rgb.dtype)
     return moved
+
+
+def _uncover(plan: MeshPlan, maps: Maps, part: F32 | U8 | U16, window: Window) -> None:
+    """Take what stands in front of the face out of the alpha, in place."""
+    if plan.looks is None:
+        return
+    alpha = window.cells(maps.alpha)
+    cells = cv2.resize(part, alpha.shape[::-1], interpolation=cv2.INTER_AREA)
+    hidden = occluded(plan.looks, cells, window.cells(maps.uv), alpha)
+    if hidden is not None:
+        alpha *= 1 - hidden
 
 
 def _recolour_irises(

@@ -1,0 +1,279 @@
+"""A whole run of LatentSwap with small random networks: the picture is nonsense, the file is not."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from tests.tiny_networks import SETTINGS, random_weights
+from vidswap import recipe as recipes
+from vidswap.errors import MediaError
+from vidswap.media.decode import open_reader
+from vidswap.media.probe import probe
+from vidswap.recipe import DecodeOptions, SmoothOptions
+from vidswap.run import latents
+from vidswap.run.analysis import Analysis
+from vidswap.run.latents_smooth import smoothed_codes, spans, steady
+from vidswap.run.latents_store import LatentStore
+from vidswap.run.passes import obtain
+from vidswap.run.prepare import engine_of, open_target
+from vidswap.run.request import Request, Watch
+from vidswap.run.swap import analyse_only, render_only, swap
+from vidswap.run.trim import parse
+
+REAL = Path(__file__).parents[3] / "shared" / "media" / "office_720p.mp4"
+FRAMES = 24
+TIMES = tuple(int(40 * i + 9 * (i % 3)) for i in range(FRAMES))
+"""Milliseconds: a variable frame rate."""
+FAST = ("track.samples=1", *SETTINGS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def weights(tmp_path_factory):
+    folder = random_weights(tmp_path_factory.mktemp("weights"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDSWAP_WEIGHTS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    pytest.importorskip("mediapipe")
+    photo = pytest.importorskip("skimage.data").astronaut()
+    return np.ascontiguousarray(photo[:256, 96:352])
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory, portrait):
+    path = tmp_path_factory.mktemp("photo") / "photo.png"
+    cv2.imwrite(str(path), portrait[..., ::-1])
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory, portrait):
+    """A swaying face at uneven times, with sound."""
+    path = tmp_path_factory.mktemp("clip") / "face.mkv"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 256, 256, "yuv420p"
+        video.codec_context.time_base = video.time_base = Fraction(1, 1000)
+        sound = out.add_stream("pcm_s16le", rate=16000)
+        sound.codec_context.layout = "mono"
+        for index, time in enumerate(TIMES):
+            matrix = np.float32([[1, 0, 6 * np.sin(index / 3)], [0, 1, 0]])
+            picture = cv2.warpAffine(portrait, matrix, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            out.mux(video.encode(frame))
+        tone = (8000 * np.sin(np.arange(16000) / 9)).astype(np.int16)[None]
+        frame = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        out.mux(sound.encode(frame))
+        for stream in (video, sound):
+            out.mux(stream.encode(None))
+    return path
+
+
+def request(clip, photo, folder, *settings, **more):
+    recipe = recipes.load("latentswap", [*FAST, *settings])
+    return Request(clip, recipe, (photo,), output=folder / "out.mkv", work=folder / "work", **more)
+
+
+def frames(path):
+    with open_reader(probe(path), DecodeOptions()) as reader:
+        return [frame.rgb() for frame in reader.frames()]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, clip, photo):
+    folder = tmp_path_factory.mktemp("run")
+    stages = []
+    watch = Watch(progress=lambda stage, *_: stages.append(stage))
+    asked = request(clip, photo, folder, "encode.codec=ffv1", watch=watch)
+    return asked, swap(asked), stages
+
+
+def test_every_frame_time_and_stream_is_right(done, clip):
+    asked, result, stages = done
+    assert result["engine"] == "latentswap"
+    assert result["frames"] == result["faces"] == result["swapped"] == FRAMES
+    before, after = probe(clip), probe(asked.output)
+    assert after.frames == FRAMES
+    assert [float(t * after.time_base) for t in after.pts] == pytest.approx(
+        [float(t * before.time_base) for t in before.pts]
+    )
+    assert [s.kind for s in after.streams] == [s.kind for s in before.streams]
+    assert stages.index("analyse") < stages.index("latents") < stages.index("render")
+    for old, new in zip(frames(clip), frames(asked.output), strict=True):
+        changed = np.abs(old.astype(int) - new).max(2) > 8
+        assert 0.05 < changed.mean() < 0.5  # the face, and only the face
+        assert not changed[:4].any()
+        assert not changed[-4:].any()
+
+
+def test_codes_are_made_once(done, clip, photo, monkeypatch):
+    asked, _, _ = done
+
+    def never(*_):
+        raise AssertionError("encoded again")
+
+    monkeypatch.setattr("vidswap.run.latents._encode_frames", never)
+    again = request(clip, photo, asked.work.parent, "engine.similarity=0.5", overwrite=True)
+    assert render_only(again)["swapped"] == FRAMES
+
+
+def test_another_encoder_or_smoothing_has_other_codes(done, clip, photo):
+    asked, _, _ = done
+    target, engine = open_target(asked), engine_of(asked)
+    analysis = obtain(asked, target, engine.needs)
+    key = latents.latent_key(analysis, engine)
+    engine.networks.__dict__["encoder_digest"] = "another"
+    assert latents.latent_key(analysis, engine) != key
+    smoother = request(clip, photo, asked.work.parent, "smooth.residual=2")
+    assert smoother.recipe.analyse_key() != asked.recipe.analyse_key()
+
+
+def test_an_interrupted_stage_goes_on_where_it_stopped(clip, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(latents, "CHECKPOINT", 5)
+    monkeypatch.setattr(latents, "BATCH", 3)
+
+    class StopError(Exception):
+        pass
+
+    seen = []
+
+    def stop(stage, count, total):
+        if stage == "latents":
+            seen.append((count, total))
+            if count == 13:
+                raise StopError
+
+    asked = request(clip, photo, tmp_path / "a", watch=Watch(progress=stop))
+    (tmp_path / "a").mkdir()
+    with pytest.raises(StopError):
+        analyse_only(asked)
+    state = json.loads((asked.work / "latents" / "state.json").read_text())
+    assert state["tracks"]["0"]["rows"] == 10
+    seen.clear()
+    rest = request(
+        clip, photo, tmp_path / "a", watch=Watch(progress=lambda s, n, t: seen.append((s, n, t)))
+    )
+    analyse_only(rest)
+    assert ("latents", 1, FRAMES - 10) in seen
+    whole = request(clip, photo, tmp_path / "b")
+    (tmp_path / "b").mkdir()
+    analyse_only(whole)
+    for name in ("latents", "window", "tones"):
+        a, b = (
+            (r.work / "latents" / f"track-00000.{name}.bin").read_bytes() for r in (rest, whole)
+        )
+        assert a == b, name
+    assert sorted(p.suffix for p in (rest.work / "latents").iterdir()) == [".bin"] * 3 + [".json"]
+
+
+def test_a_missing_or_short_file_is_made_again(done, clip, photo):
+    asked, _, _ = done
+    path = asked.work / "latents" / "track-00000.latents.bin"
+    before = path.read_bytes()
+    for damage in (path.unlink, lambda: path.write_bytes(before[:-64])):
+        damage()
+        analyse_only(request(clip, photo, asked.work.parent))
+        assert path.read_bytes() == before
+
+
+def test_batches_change_no_byte(done, clip, photo):
+    asked, _, _ = done
+    outputs = []
+    for batch in (1, 3):
+        again = request(
+            clip,
+            photo,
+            asked.work.parent,
+            "encode.codec=ffv1",
+            f"run.batch={batch}",
+            overwrite=True,
+        )
+        swap(again)
+        outputs.append(frames(again.output))
+    for a, b in zip(*outputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_full_disk_is_a_media_error(done, clip, photo, monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LatentStore, "append", full)
+    with pytest.raises(MediaError, match="no space left"):
+        analyse_only(request(clip, photo, tmp_path))
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="no real clip beside the repository")
+def test_a_real_clip_goes_through(photo, tmp_path):
+    asked = request(REAL, photo, tmp_path, end=parse("0.6"))
+    result = swap(asked)
+    before, after = probe(REAL), probe(asked.output)
+    assert result["swapped"] == result["frames"] == after.frames
+    taken = [float((t - before.pts[0]) * before.time_base) for t in before.pts[: after.frames]]
+    assert [float(t * after.time_base) for t in after.pts] == pytest.approx(taken, abs=2e-3)
+
+
+# --- smoothing
+
+
+def test_long_tracks_are_smoothed_in_spans_that_meet_without_a_step():
+    rng = np.random.default_rng(2)
+    count = 1500
+    assert spans(600) == [(0, 600)]
+    assert spans(count)[0] == (0, 600)
+    assert spans(count)[-1][1] == count
+    seconds = np.arange(count) / 25
+    drift = np.linspace(0, 3, count)[:, None, None]  # as light that changes over a minute
+    codes = (drift + rng.normal(size=(count, 4, 3)) * 0.3).astype(np.float32)
+    blocks = list(
+        smoothed_codes(
+            lambda a, b: codes[a:b], np.zeros((count, 2)), np.ones(count), seconds,
+            SmoothOptions(residual=0.2), 3,
+        )
+    )  # fmt: skip
+    out = np.concatenate(blocks)
+    assert out.shape == codes.shape
+    steps = np.abs(np.diff(out, axis=0)).max((0, 2))
+    assert steps[:3].max() < 0.1
+    assert steps[3] < 0.03  # the fine layer, one mean for each span
+    assert len(blocks) == len(spans(count))
+
+
+def test_windows_follow_a_fast_head_and_drop_its_jitter():
+    from vidswap.ops.ffhq import window
+
+    rng = np.random.default_rng(3)
+    t = np.arange(100) / 25
+    face = np.array([[-30, -20], [30, -20], [0, 10], [-20, 35], [20, 35]], float)
+    path = np.stack([200 + 40 * np.sin(2 * np.pi * 0.8 * t), 150 + 0 * t], -1)
+    clean = window(face + path[:, None])
+    noisy = window(face + path[:, None] + rng.normal(size=(100, 5, 2)) * 0.7)
+    from vidswap.engines.crops import quad_of
+
+    calm = quad_of(steady(noisy, t, np.ones(100), SmoothOptions()))
+    side = np.hypot(*(calm[:, 3] - calm[:, 0]).T)
+    assert side.std() < 0.4 * noisy.side.std()
+    assert np.abs(calm.mean(1) - clean.centre)[10:-10].max() < 1.5
+    jerk = np.abs(np.diff(calm.mean(1), 3, axis=0)).mean()
+    assert jerk < 0.35 * np.abs(np.diff(noisy.centre, 3, axis=0)).mean()
+
+
+def test_rows_reach_the_engine(done):
+    asked, _, _ = done
+    target, engine = open_target(asked), engine_of(asked)
+    analysis = Analysis.open(asked.work, target.info, asked.recipe, engine.needs)
+    latents.prepare_latents(asked, target, analysis, engine)
+    (track,) = analysis.tracks
+    row = analysis.at(track, 3).data
+    assert row["latents"].shape == (8, 16)
+    assert row["window"].shape == row["tones"].shape == (2, 3)
