@@ -8,8 +8,8 @@ from vidswap.errors import RecipeError
 from vidswap.types import F32
 
 FITTED = 8_000
-RIDGE = 0.01
-"""Keeps parameters that nearly equal each other from being blown up."""
+JITTER = 0.05
+"""Standard deviations of noise: keeps parameters that nearly equal each other from being blown up."""
 
 
 def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
@@ -40,7 +40,9 @@ def codes_of(parameters: F32, z_dim: int, seed: int) -> F32:
     rng = np.random.default_rng((seed, 1))
     z = rng.standard_normal((count, z_dim))
     for column in np.flatnonzero(parameters.std(0) > 1e-9):
-        z[:, column] = ndtri(_ranks(parameters[:, column], rng))
+        own = np.random.default_rng((seed, 2, int(column)))
+        z[:, column] = ndtri(_ranks(parameters[:, column], own))
+    z += JITTER * np.random.default_rng((seed, 3)).standard_normal(z.shape)
     return (_whitened(z) @ rotation).astype(np.float32)
 
 
@@ -50,8 +52,7 @@ def _whitened(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     Cholesky's factor changes smoothly with the covariance, which is estimated on the first rows only:
     more data leave the codes of old ones nearly as they were.
     """
-    covariance = np.cov(scores[:FITTED].T) + RIDGE * np.eye(scores.shape[1])
-    factor = np.linalg.cholesky(covariance)
+    factor = np.linalg.cholesky(np.cov(scores[:FITTED].T))
     white: NDArray[np.float64] = np.linalg.solve(factor, scores.T).T
     return white
 

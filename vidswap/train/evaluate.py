@@ -6,6 +6,7 @@ Every figure is a function of networks and data, so that a benchmark can print t
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ class Verification:
     """Their frequency."""
 
 
-def verification(vectors: F32, people: NDArray[np.integer], pairs: int = 2000) -> Verification:
+def verification(vectors: F32, people: NDArray[np.integer[Any]], pairs: int = 2000) -> Verification:
     """Tell pairs of one person from pairs of two.
 
     Args:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from vidswap.errors import RecipeError, StateError
@@ -109,7 +110,7 @@ def _fill(folder: Path, people: range, size: int) -> None:
         for name, part in heads._asdict().items():
             if name not in arrays:
                 shape = (len(people) * VIEWS, *part.shape[1:])
-                arrays[name] = np.lib.format.open_memmap(
+                arrays[name] = open_memmap(  # type: ignore[no-untyped-call]
                     folder / f"{name}.npy", "w+", part.dtype, shape
                 )
             arrays[name][row : row + len(part)] = part

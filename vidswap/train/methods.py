@@ -2,6 +2,7 @@
 
 import torch
 
+from vidswap.errors import RecipeError
 from vidswap.train.data import Pictures
 from vidswap.train.method import Method
 from vidswap.train.options import TrainRecipe
@@ -11,8 +12,15 @@ def build(recipe: TrainRecipe, data: Pictures, device: torch.device) -> Method:
     """The training that a recipe names, its networks fresh.
 
     Raises:
-        RecipeError: The data lack what it needs.
+        RecipeError: The data lack what it needs, or no network has such a shape.
     """
+    try:
+        return _build(recipe, data, device)
+    except ValueError as error:  # of a network's configuration
+        raise RecipeError(f"{recipe.method.name}: {error}", stage="train") from None
+
+
+def _build(recipe: TrainRecipe, data: Pictures, device: torch.device) -> Method:
     match recipe.method.name:
         case "stylegan2":
             from vidswap.train.stylegan2 import StyleGAN2Training

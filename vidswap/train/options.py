@@ -44,8 +44,8 @@ class DataOptions:
     def __post_init__(self) -> None:
         """Check ranges."""
         _positive(self, "size", "interval", "count")
-        if self.size & (self.size - 1) or not 16 <= self.size <= 1024:
-            raise ValueError(f"size: {self.size} is not a power of two from 16 to 1024")
+        if self.size % 16 or not 16 <= self.size <= 1024:
+            raise ValueError(f"size: {self.size} is not a multiple of 16 from 16 to 1024")
 
 
 @dataclass(frozen=True, slots=True)
