@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, floor, log
 
 import numpy as np
 
@@ -16,8 +16,10 @@ KEEP, START = 0.2, 0.5
 """Presence scores to stay on a face and to believe in a new one."""
 SHAKY = 0.06
 """Spread between passes, in eye distances, from which an answer is not believed at a start."""
-CELLS = 2048
-"""Cells of the region's grid to a factor of e in size, to a radian, and to half a side."""
+ANCHOR = 0.5
+"""Seconds after which the expected region forgets what came before."""
+CELLS, SPEEDS = 128, 32
+"""Cells of that grid to a side, to a factor of e in size and to a radian; the same per second."""
 RECENTRE = 0.03
 """Offset between the region used and the face found, in sides, from which the region is corrected."""
 
@@ -35,26 +37,14 @@ class Motion:
         self._seconds = seconds
 
     def expect(self, seconds: float) -> Region:
-        """Where the face should be at a time, earlier or later.
-
-        On a fine grid: what is left of where following began dies away, but in the limit each
-        difference in the region, however small, gives one in the answer. Within one cell it gives
-        none, and two histories become one.
-        """
-        region = _region(self._ahead(seconds))
-        size = exp(round(log(max(region.size, 1e-3)) * CELLS) / CELLS)
-        cell = 2 * size / CELLS
-        x, y = round(region.x / cell) * cell, round(region.y / cell) * cell
-        return Region(x, y, size, round(region.angle * CELLS) / CELLS)
-
-    def _ahead(self, seconds: float) -> F64:
+        """Where the face should be at a time, earlier or later."""
         ahead = float(np.clip(seconds - self._seconds, -0.2, 0.2))
-        return self._state + self._speed * ahead
+        return _region(self._state + self._speed * ahead)
 
     def correct(self, region: Region, seconds: float) -> None:
         """Take a measurement into account."""
         step = seconds - self._seconds
-        expected = self._ahead(seconds)
+        expected = _vector(self.expect(seconds))
         error = _vector(region) - expected
         error[3] = (error[3] + np.pi) % (2 * np.pi) - np.pi
         # A jump is a new position, not noise to be filtered.
@@ -63,7 +53,22 @@ class Motion:
         self._state = expected + gain * error
         if step:
             self._speed = self._speed + RATE * error / step
+        if floor(seconds / ANCHOR) != floor(self._seconds / ANCHOR):
+            self._anchor(floor(max(seconds, self._seconds) / ANCHOR))
         self._seconds = seconds
+
+    def _anchor(self, beat: int) -> None:
+        """Round to a coarse grid, so that two histories of one face become one.
+
+        What is left of where following began dies away down to the landmarks' own noise, and no
+        further: however small a difference in the region, it gives one in the answer. Rounded alike
+        it gives none, ever after. The grid moves from beat to beat, lest a face rest on its edges.
+        """
+        size = exp(round(self._state[2] * CELLS) / CELLS)
+        side = np.array([size, size, 1.0, 1.0])
+        offset = 0.618 * beat % 1
+        self._state = (np.round(self._state / side * CELLS + offset) - offset) / CELLS * side
+        self._speed = (np.round(self._speed / side * SPEEDS + offset) - offset) / SPEEDS * side
 
 
 def _vector(region: Region) -> F64:
