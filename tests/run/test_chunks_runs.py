@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,13 +50,21 @@ def clip(folder):
 
 
 @pytest.fixture(scope="session")
-def analysed(folder, clip):
+def undisturbed(folder, clip):
     """A work folder with the analysis, and the digest of an undisturbed run's output."""
     output = folder / "undisturbed.mp4"
     found = swap(ask(clip, output, folder / "work"))
     assert found["chunks"] == {"all": FRAMES // SIZE, "kept": 0}
     assert found["sha256"] == digest_of(output)
     return folder / "work", found["sha256"]
+
+
+@pytest.fixture
+def analysed(undisturbed, tmp_path_factory):
+    """The same with a work folder of the test's own."""
+    work = tmp_path_factory.mktemp("job") / "work"
+    shutil.copytree(undisturbed[0], work, ignore=shutil.ignore_patterns("render-*"))
+    return work, undisturbed[1]
 
 
 def ask(clip, output, work=None, *options, **fields):
@@ -158,6 +167,13 @@ def jobs_warnings(clip):
     from vidswap.media.probe import probe
 
     return list(probe(clip).warnings)
+
+
+def test_a_stopped_run_takes_its_workers_along(clip, analysed, tmp_path):
+    request = ask(clip, tmp_path / "o.mp4", analysed[0], "run.workers=2")
+    with pytest.raises(StopError):
+        swap(replace(request, watch=stopping(1)))
+    assert workers_of(os.getpid()) == []
 
 
 def test_a_killed_worker_costs_nothing_but_time(clip, analysed, tmp_path):
@@ -380,6 +396,8 @@ def test_a_refused_run_leaves_no_job(clip, tmp_path):
 
 def test_clean_removes_finished_jobs_and_nothing_else(clip, analysed, tmp_path):
     done, half = tmp_path / "done", tmp_path / "half"
+    for work in (done, half):
+        shutil.copytree(analysed[0], work, ignore=shutil.ignore_patterns("render-*"))
     swap(ask(clip, tmp_path / "a.mp4", done))
     interrupted(clip, half, tmp_path / "b.mp4", 1)
     (done / "mine.txt").write_text("a note")
@@ -422,7 +440,12 @@ def test_a_report_is_the_same_after_an_interruption(face, tmp_path):
         part.mkdir()
         workers = replace(recipe.run, workers=2 if name == "both" else 1)
         request = Request(
-            clip, replace(recipe, run=workers), (photo,), output=part / "o.mp4", report=part / "r"
+            clip,
+            replace(recipe, run=workers),
+            (photo,),
+            output=part / "o.mp4",
+            report=part / "r",
+            work=tmp_path / "work",
         )
         if name == "halves":
             with pytest.raises(StopError):

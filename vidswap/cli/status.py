@@ -39,6 +39,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"  track {track['index']}: frames {track['start']}-{track['stop'] - 1}"
     for job in found["jobs"]:
         chunks, owner = job["chunks"], job["running"]
+        spans = job["spans"]
         done = f", {chunks['done']} of {chunks['all']} chunks" if chunks["all"] else ""
+        done += f", {spans['done']} of {spans['all']} spans" if spans else ""
         by = f", process {owner['pid']} on {owner['host']} is at it" if owner else ""
         yield f"{job['output']}: {job['phase']}{done}{by}"

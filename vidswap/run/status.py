@@ -9,6 +9,8 @@ from vidswap.run.analysis import Analysis
 from vidswap.run.jobfile import JobFile, jobs_in
 from vidswap.run.lock import holder
 from vidswap.run.session import chunk_folder
+from vidswap.run.spans import PREFIX as SPANS
+from vidswap.run.spans import TABLE, spans
 
 
 def status(work: Path) -> dict[str, Any]:
@@ -16,7 +18,8 @@ def status(work: Path) -> dict[str, Any]:
 
     Returns:
         ``analysis`` (None, or shots and tracks) and ``jobs``, ready for JSON. A job's ``phase`` is
-        ``analyse``, ``render``, ``join`` or ``finished``: what is to be done next.
+        ``analyse``, ``render``, ``join`` or ``finished``: what is to be done next; ``spans`` are
+        the units of pass one, ``chunks`` those of pass two.
 
     Raises:
         StateError: It is no work folder, or damaged.
@@ -68,8 +71,16 @@ def _job(file: JobFile, analysis: dict[str, Any] | None) -> dict[str, Any]:
         "input": str(file.request.input),
         "engine": file.request.recipe.engine.name,
         "phase": phase,
+        "spans": _spans(file) if phase == "analyse" else None,
         "chunks": {"done": done, "all": chunks},
         "frames": {"done": rendered, "all": frames},
         "running": None if owner is None else {"pid": owner.pid, "host": owner.host},
         "folder": str(file.folder),
     }
+
+
+def _spans(file: JobFile) -> dict[str, int]:
+    """How much of pass one is stored."""
+    whole = len(spans(*file.frames, file.request.recipe.track.span))
+    tables = file.folder.parent.glob(f"{SPANS}*/span-?????/{TABLE}")
+    return {"done": min(sum(1 for _ in tables), whole), "all": whole}
