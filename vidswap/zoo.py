@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vidswap import schema
+from vidswap import allocator, schema
 from vidswap.errors import RecipeError, WeightsError
 from vidswap.models.bisenet import BiSeNet, BiSeNetConfig
 from vidswap.models.discriminator import Discriminator, DiscriminatorConfig
@@ -105,6 +105,7 @@ def load(arch: str, config: Config | None, state: Mapping[str, Tensor]) -> nn.Mo
     unknown = (_MEAN_CODES & network.state_dict().keys()) - tensors.keys()
     for name in unknown:
         tensors[name] = torch.zeros(network.state_dict()[name].shape)
+    allocator.keep_memory()
     try:
         network.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:

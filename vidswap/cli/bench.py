@@ -6,6 +6,7 @@ import click
 
 from vidswap.cli.console import Console
 from vidswap.cli.options import FILE, console_options
+from vidswap.errors import RecipeError
 
 
 @click.group()
@@ -79,3 +80,81 @@ def chunks(console: Console, input_path: Path | None, frames: int, rounds: int) 
 
     result = measure(input_path, frames=frames, rounds=rounds, watch=console.bars)
     console.result(result, table(result))
+
+
+@bench.command("generator")
+@click.option(
+    "--sizes", default="256,512,1024", show_default=True, help="Sides of the pictures, pixels."
+)
+@click.option("--batches", default="1,4", show_default=True, help="Pictures generated at once.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Interleaved rounds; medians are printed.",
+)
+@click.option(
+    "--encoders/--no-encoders", default=True, show_default=True, help="Measure encoders too."
+)
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=True,
+    show_default=True,
+    help="Include what torch.compile makes of the networks: a minute or two each.",
+)
+@click.option(
+    "--stock/--no-stock",
+    default=True,
+    show_default=True,
+    help="Measure once more with the C library's own allocator.",
+)
+@console_options
+def generator(
+    console: Console,
+    sizes: str,
+    batches: str,
+    rounds: int,
+    encoders: bool,
+    compiled: bool,
+    stock: bool,
+) -> None:
+    """Compare the StyleGAN2 generator with its published formulation, on one CPU thread.
+
+    \b
+    published  weights modulated for each sample, two-dimensional filters
+    eager      ours: activations scaled instead, gains folded in, channels last
+    compiled   the same through torch.compile with frozen weights
+    bf16       the same in bfloat16
+
+    All forms take turns in one process with the same weights, codes and allocator, and must agree.
+    Prints CPU seconds per picture, ratios, the share of this processor's measured peak, and which
+    goals are met. Encoders are compared with their plain form.
+    """
+    from vidswap.bench.generator import ENCODERS, Plan, measure, table
+
+    plan = Plan(
+        _numbers("--sizes", sizes, (16, 32, 64, 128, 256, 512, 1024)),
+        _numbers("--batches", batches),
+        ENCODERS if encoders else (),
+        rounds,
+        compiled,
+        stock,
+    )
+    result = measure(plan, console.bars)
+    console.result(result, table(result))
+
+
+def _numbers(option: str, text: str, known: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """``1,4`` as numbers.
+
+    Raises:
+        RecipeError: Something else.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    good = all(p.isdigit() and int(p) > 0 and (not known or int(p) in known) for p in parts)
+    if not good:
+        wanted = ", ".join(map(str, known)) if known else "numbers from 1"
+        raise RecipeError(f"{option} {text}: expected {wanted}, separated by commas")
+    return tuple(int(p) for p in parts)

@@ -1,0 +1,43 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from vidswap import allocator
+
+SCRIPT = """
+import json, resource, numpy as np
+from vidswap.allocator import keep_memory
+done = keep_memory()
+np.full(1 << 24, 1.0, np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    np.full(1 << 24, 1.0, np.float32)
+print(json.dumps([done, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before]))
+"""
+
+
+def faults(**environment):
+    own = {k: v for k, v in os.environ.items() if k != allocator.STOCK}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True,
+        env={**own, "NUMPY_MADVISE_HUGEPAGE": "0", **environment},
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def test_freed_memory_is_used_again_unless_the_environment_says_no():
+    done, kept = faults()
+    if not done:
+        pytest.skip("not glibc")
+    refused, stock = faults(**{allocator.STOCK: "1"})
+    assert not refused
+    assert kept * 10 < stock
+
+
+def test_other_libraries_are_left_alone(monkeypatch):
+    monkeypatch.delenv(allocator.STOCK, raising=False)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
+    assert not allocator.keep_memory()
