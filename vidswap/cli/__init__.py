@@ -28,6 +28,7 @@ COMMANDS = {
     "pipelines": "vidswap.cli.pipelines:pipelines",
     "train": "vidswap.cli.train:train",
     "weights": "vidswap.cli.weights:weights",
+    "synth": "vidswap.cli.synth:synth",
     "doctor": "vidswap.cli.doctor:doctor",
     "bench": "vidswap.cli.bench:bench",
     "completion": "vidswap.cli.completion:completion",

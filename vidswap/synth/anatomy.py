@@ -8,6 +8,7 @@ moves linearly with identity and expression, but for the jaw and the lids; then 
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +129,9 @@ def _slerp(a: F64, b: F64, t: float) -> F64:
     return result
 
 
-def _inside(points: F64, ring: list[int], steps: list[tuple[float, float]]) -> tuple[F64, list[list[int]]]:
+def _inside(
+    points: F64, ring: list[int], steps: list[tuple[float, float]]
+) -> tuple[F64, list[list[int]]]:
     """Rings that lead from an opening inwards: (scale about the middle, depth) each."""
     rows, rings, base = [points], [], len(points)
     middle = points[ring].mean(0)
@@ -165,14 +168,18 @@ def cage() -> Cage:
     points, inner = _inside(points, lips, [(0.98, 0.05), (0.95, 0.12), (1.0, 0.3), (0.5, 0.55)])
     triangles += _strip(lips, inner[0])
     count += 2 * len(lips)
-    for a, b in zip(inner[:-1], inner[1:], strict=True):
+    for a, b in pairwise(inner):
         triangles += _strip(a, b)
     parts = np.array([SKIN] * count + [MOUTH] * (len(triangles) - count), np.int32)
     return _finish(points, np.array(triangles, np.int32), parts, liner, oval)
 
 
 def _finish(
-    points: F64, triangles: NDArray[np.int32], parts: NDArray[np.int32], liner: F64, oval: NDArray[np.int32]
+    points: F64,
+    triangles: NDArray[np.int32],
+    parts: NDArray[np.int32],
+    liner: F64,
+    oval: NDArray[np.int32],
 ) -> Cage:
     n = len(points)
     liner = np.r_[liner, np.zeros(n - len(liner))]
@@ -264,7 +271,10 @@ def loop(n: int, triangles: NDArray[np.int32]) -> tuple[sparse.csr_array, NDArra
         else:
             weights[v, v] = 1
     m = [
-        np.array([index[min(a, b), max(a, b)] for a, b in triangles[:, [i, (i + 1) % 3]].tolist()], np.int32)
+        np.array(
+            [index[min(a, b), max(a, b)] for a, b in triangles[:, [i, (i + 1) % 3]].tolist()],
+            np.int32,
+        )
         for i in range(3)
     ]
     a, b, c = triangles.T

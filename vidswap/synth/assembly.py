@@ -49,7 +49,7 @@ def assemble(head: HeadParams) -> Posed:
     share = np.clip(neck.extra * 1.5 - 0.25, 0, 1)[:, None]
     above, below = place(neck.points, pose, turn), place(neck.points, pose, trunk)
     placed += [above * (1 - share) + below * share, place(body.points, pose, trunk)]
-    placed += [p.points + [pose.x, pose.y, pose.distance] for p in before]
+    placed += [p.points + np.array([pose.x, pose.y, pose.distance]) for p in before]
     found += [neck, body, *before]
     shell = parts.hair(who, scene)
     if shell is not None:
@@ -101,9 +101,9 @@ def _beard_volume(rest: F64, head: HeadParams) -> F64:
 
 def _join(found: list[Part], placed: list[F64], skin: F32) -> Mesh:
     base = np.cumsum([0, *(len(p.points) for p in found)])[:-1]
-    triangles = np.concatenate(
-        [p.triangles + b for p, b in zip(found, base, strict=True)]
-    ).astype(np.int32)
+    triangles = np.concatenate([p.triangles + b for p, b in zip(found, base, strict=True)]).astype(
+        np.int32
+    )
     material = np.concatenate([np.full(len(p.triangles), p.material, np.int32) for p in found])
     material[: len(cage().parts)] = cage().parts
     points = np.concatenate(placed).astype(np.float32)
@@ -122,7 +122,7 @@ def lamp(light: Light) -> Lamp:
     warm = np.array([1 + 0.16 * light.warmth, 1.0, 1 - 0.22 * light.warmth]) * light.key
     sky = np.array(hsv(light.ambient_hue, light.ambient_colour, 1.0)) * light.ambient
     ground = sky * [0.62, 0.56, 0.52]
-    half = key + [0, 0, -1.4]
+    half = key + np.array([0, 0, -1.4])
     # The highlight in the eyes stands near their middle, wherever the light comes from.
     catch = half / np.linalg.norm(half) * [0.75, 0.75, 1.0]
     catch = catch / np.linalg.norm(catch)
@@ -140,7 +140,7 @@ def cast(mesh: Mesh, light: Light) -> Shadow:
     side = np.cross([0.0, 1.0, 0.0], key)
     side /= np.linalg.norm(side)
     up = np.cross(key, side)
-    middle = mesh.points[:SURFACE].mean(0) + [0, 0.25, 0.4]
+    middle = mesh.points[:SURFACE].mean(0) + np.array([0, 0.25, 0.4])
     axes = np.zeros((3, 4))
     axes[:, :3] = np.stack([side, up, key])
     axes[:2] *= SHADOW_SIDE / (2 * MARGIN)

@@ -35,9 +35,7 @@ class View:
 def field_view(width: int, height: int) -> View:
     """The camera's whole field."""
     half = height / 2
-    return View(
-        np.array([[half, 0, width / 2 - 0.5], [0, half, height / 2 - 0.5]]), width, height
-    )
+    return View(np.array([[half, 0, width / 2 - 0.5], [0, half, height / 2 - 0.5]]), width, height)
 
 
 def crop_view(crop: Window, size: int) -> View:
@@ -70,14 +68,14 @@ def direction(azimuth: float, elevation: float) -> F64:
 
 def place(points: F64, pose: Pose, turn: F64) -> F64:
     """(V, 3) points of a head, turned and put before the camera."""
-    return transform(points - PIVOT, turn) + (PIVOT - MIDDLE) + [pose.x, pose.y, pose.distance]
+    placed: F64 = transform(points - PIVOT, turn)
+    return placed + (PIVOT - MIDDLE + np.array([pose.x, pose.y, pose.distance]))
 
 
 def transform(points: F64, turn: F64) -> F64:
     """(V, 3) turned by (3, 3), in an order of additions that no thread count changes."""
     x, y, z = points[:, :1], points[:, 1:2], points[:, 2:]
-    turned: F64 = x * turn[:, 0] + y * turn[:, 1] + z * turn[:, 2]
-    return turned
+    return np.asarray(x * turn[:, 0] + y * turn[:, 1] + z * turn[:, 2], np.float64)
 
 
 def project(points: F64, pose: Pose) -> F64:
@@ -90,5 +88,6 @@ def project(points: F64, pose: Pose) -> F64:
 def to_pixels(points: F64, view: View, samples: int = 1) -> F64:
     """(V, 2) normalised coordinates to pixels, or to samples where pixels have several a side."""
     m = view.matrix
-    flat: F64 = points[:, :1] * m[:, 0] + points[:, 1:2] * m[:, 1] + m[:, 2]
-    return flat * samples + (samples - 1) / 2
+    flat = points[:, :1] * m[:, 0] + points[:, 1:2] * m[:, 1] + m[:, 2]
+    pixels: F64 = flat * samples + (samples - 1) / 2
+    return pixels

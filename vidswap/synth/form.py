@@ -152,8 +152,10 @@ def build(who: Identity, face: Expression) -> Form:
     points = _eye_size(points, who)
     eyes, radius = _eyeballs(points)
     points += np.einsum("i,inx->nx", moods, table.expression)
-    points[:, 0] += 0.07 * face.mouth_side * np.exp(
-        -(((points - [0, 0.38, -0.05]) / [0.4, 0.25, 0.4]) ** 2).sum(1)
+    points[:, 0] += (
+        0.07
+        * face.mouth_side
+        * np.exp(-(((points - [0, 0.38, -0.05]) / [0.4, 0.25, 0.4]) ** 2).sum(1))
     )
     angle = np.radians(JAW_DEGREES) * face.jaw
     points = _turn_jaw(points, data.jaw, angle)
@@ -167,7 +169,9 @@ def _asymmetric(points: F64, who: Identity) -> F64:
     out = points.copy()
     bend = np.exp(-(((points[:, 1] - 0.2) / 0.5) ** 2)) * (points[:, 2] < 0.6)
     out[:, 0] += 0.025 * who.asymmetry * bend
-    out[:, 1] += 0.02 * who.asymmetry * np.sign(points[:, 0]) * np.minimum(np.abs(points[:, 0]) * 3, 1)
+    out[:, 1] += (
+        0.02 * who.asymmetry * np.sign(points[:, 0]) * np.minimum(np.abs(points[:, 0]) * 3, 1)
+    )
     return out
 
 

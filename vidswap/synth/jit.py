@@ -1,7 +1,7 @@
 """Compile a function to machine code with Numba, keeping its type for the checker."""
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from vidswap.errors import VidswapError
 
@@ -19,9 +19,11 @@ R = TypeVar("R")
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
     """Compiled on first call and cached on disk; no fast-math, so that results are bit-equal."""
-    return numba.njit(function, cache=True, error_model="numpy")
+    compiled: Any = numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-untyped-call]
+    return compiled
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
     """Compiled into its callers: no entry and no cache file of its own."""
-    return numba.njit(function, error_model="numpy")
+    compiled: Any = numba.njit(error_model="numpy")(function)  # type: ignore[no-untyped-call]
+    return compiled

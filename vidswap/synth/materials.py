@@ -6,7 +6,18 @@ from vidswap.synth.jit import inline
 from vidswap.synth.noise import noise, step
 from vidswap.synth.paint import Paint
 from vidswap.synth.skin import (
-    BACKGROUND, EARRING, EARS, EYES, GLASSES, HAIR, MOUTH, NECK, Albedo, blob, mix, shade,
+    BACKGROUND,
+    EARRING,
+    EARS,
+    EYES,
+    GLASSES,
+    HAIR,
+    MOUTH,
+    NECK,
+    Albedo,
+    blob,
+    mix,
+    shade,
 )  # fmt: skip
 from vidswap.types import F32
 
@@ -23,7 +34,12 @@ def eye(rest: F32, p: Paint) -> Albedo:
     if iris > 0:
         angle = np.arctan2(rest[1], rest[0])
         rays = noise(angle * 9 + 30, away * 5, 4.0)
-        inner = shade(p.iris, 0.45 + 0.75 * rays + 1.1 * step(0.38, 0.2, away) * (0.4 + 0.6 * step(-0.2, 0.35, rest[1])))
+        inner = shade(
+            p.iris,
+            0.45
+            + 0.75 * rays
+            + 1.1 * step(0.38, 0.2, away) * (0.4 + 0.6 * step(-0.2, 0.35, rest[1])),
+        )
         inner = shade(inner, 0.25 + 0.75 * step(0.51, 0.40, away))
         colour = mix(colour, inner, iris)
         colour = mix(colour, (0.004, 0.004, 0.005), step(0.22, 0.185, away))
@@ -89,10 +105,22 @@ def hair(rest: F32, p: Paint) -> Albedo:
 
 
 @inline
+def body(material: int, rest: F32, p: Paint) -> Albedo:
+    """Ears, neck, clothes."""
+    if material == 5:
+        return ear(rest, p)
+    if material == 6:
+        return neck(rest, p)
+    return cloth(rest, p)
+
+
+@inline
 def other(material: int, rest: F32, p: Paint) -> Albedo:
-    """Materials of few lines: mouth, tongue, glasses, earring, hand, microphone."""
+    """Mouth, teeth, tongue, glasses, earring, and what is carried before a face."""
     if material == 1:
         return 0.09, 0.018, 0.018, 0.3, MOUTH
+    if material == 3:
+        return teeth(rest)
     if material == 4:
         groove = 1 - 0.3 * blob(rest[0], 0.0, 0.1, 1.0)
         return 0.44 * groove, 0.13 * groove, 0.13 * groove, 0.9, MOUTH
@@ -100,6 +128,12 @@ def other(material: int, rest: F32, p: Paint) -> Albedo:
         return p.frame[0], p.frame[1], p.frame[2], 1.2, GLASSES
     if material == 10:
         return 0.75, 0.58, 0.25, 2.0, EARRING
+    return carried(material, rest)
+
+
+@inline
+def carried(material: int, rest: F32) -> Albedo:
+    """A hand or a microphone."""
     if material == 11:
         f = 0.85 + 0.3 * (noise(rest[0] * 7, rest[1] * 7, rest[2] * 7) - 0.5)
         return 0.46 * f, 0.26 * f, 0.19 * f, 0.25, BACKGROUND

@@ -11,7 +11,12 @@ RGB = tuple[float, float, float]
 SKIN_TONES = np.array(
     [[84, 53, 39], [112, 72, 52], [146, 98, 72], [178, 124, 95], [206, 156, 126], [226, 182, 154], [238, 202, 180]]
 ) / 255.0  # fmt: skip
-IRISES = np.array([[58, 34, 20], [104, 64, 32], [120, 96, 50], [92, 114, 76], [84, 124, 150], [120, 140, 156]]) / 255.0
+IRISES = (
+    np.array(
+        [[58, 34, 20], [104, 64, 32], [120, 96, 50], [92, 114, 76], [84, 124, 150], [120, 140, 156]]
+    )
+    / 255.0
+)
 
 
 class Paint(NamedTuple):
@@ -61,7 +66,9 @@ def hair_colour(melanin: float, rufous: float, grey: float) -> RGB:
     """Linear colour of hair from its pigments."""
     light = 0.86 * (1 - melanin) ** 1.1 + 0.09
     warm = 0.16 + 0.30 * rufous
-    colour = np.array([light * (1 + 0.35 * warm), light * (1 - 0.5 * warm), light * (1 - 1.75 * warm)])
+    colour = np.array(
+        [light * (1 + 0.35 * warm), light * (1 - 0.5 * warm), light * (1 - 1.75 * warm)]
+    )
     colour = colour * (1 - grey) + np.array([0.72, 0.72, 0.73]) * grey
     return _linear(tuple(np.clip(colour, 0.03, 0.97).tolist()))
 
@@ -70,7 +77,11 @@ def paint(head: HeadParams) -> Paint:
     """Collect what the painter reads."""
     who, scene, face = head.identity, head.scene, head.expression
     skin = np.array(_table(SKIN_TONES, who.skin_tone))
-    skin = skin * [1 + 0.10 * (who.skin_redness - 0.5), 1 - 0.10 * (who.skin_redness - 0.5), 1 - 0.06 * (who.skin_redness - 0.5)]
+    skin = skin * [
+        1 + 0.10 * (who.skin_redness - 0.5),
+        1 - 0.10 * (who.skin_redness - 0.5),
+        1 - 0.06 * (who.skin_redness - 0.5),
+    ]
     lip = np.sqrt(skin) * [1.0, 0.84 - 0.26 * who.lip_redness, 0.86 - 0.24 * who.lip_redness]
     lip = lip * (0.97 - 0.22 * who.lip_darkness)
     iris = np.array(_table(IRISES, who.iris_hue)) * (0.6 + 0.9 * who.iris_light)

@@ -39,16 +39,22 @@ def grid(rows: int, columns: int, closed: bool) -> NDArray[np.int32]:
     for i in range(rows - 1):
         for j in range(columns if closed else columns - 1):
             k = (j + 1) % columns
-            a, b, c, d = i * columns + j, i * columns + k, (i + 1) * columns + j, (i + 1) * columns + k
+            a, b, c, d = (
+                i * columns + j,
+                i * columns + k,
+                (i + 1) * columns + j,
+                (i + 1) * columns + k,
+            )
             found += [(a, b, c), (b, d, c)]
     return np.array(found, np.int32)
 
 
-def part(points: F64, rest: F64, rows: int, columns: int, closed: bool, material: int, extra: F64 | float = 0.0) -> Part:  # noqa: PLR0913, E501
-    """A grid part from (rows, columns, 3) arrays."""
-    n = rows * columns
-    value = np.broadcast_to(np.asarray(extra, np.float64), (rows, columns)).reshape(n)
-    return Part(points.reshape(n, 3), rest.reshape(n, 3), grid(rows, columns, closed), material, value)
+def part(points: F64, rest: F64, material: int, *, closed: bool, extra: F64 | float = 0.0) -> Part:
+    """A grid part from (rows, columns, 3) points and their coordinates for painting."""
+    rows, columns = points.shape[:2]
+    value = np.broadcast_to(np.asarray(extra, np.float64), (rows, columns)).ravel()
+    topology = grid(rows, columns, closed)
+    return Part(points.reshape(-1, 3), rest.reshape(-1, 3), topology, material, value)
 
 
 def eyeball(centre: F64, radius: float, gaze: Gaze) -> Part:
@@ -57,7 +63,12 @@ def eyeball(centre: F64, radius: float, gaze: Gaze) -> Part:
     turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)[None]
     around = np.broadcast_to(turn, (9, 20))
     local = np.stack(
-        [np.sin(ring) * np.cos(around), np.sin(ring) * np.sin(around), -np.cos(ring) * np.ones_like(around)], -1
+        [
+            np.sin(ring) * np.cos(around),
+            np.sin(ring) * np.sin(around),
+            -np.cos(ring) * np.ones_like(around),
+        ],
+        -1,
     )
     yaw, pitch = np.radians(gaze.yaw), np.radians(gaze.pitch)
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
@@ -66,7 +77,7 @@ def eyeball(centre: F64, radius: float, gaze: Gaze) -> Part:
     # The cornea stands out a little over the iris.
     bulge = 1 + 0.03 * np.exp(-((ring / np.radians(30)) ** 2))
     points = centre + radius * bulge[..., None] * (local @ (turn_y @ tilt).T)
-    return part(points, local, 9, 20, True, EYE)
+    return part(points, local, EYE, closed=True)
 
 
 def _hinged(points: F64, angle: float) -> F64:
@@ -92,7 +103,7 @@ def teeth(form: Form) -> list[Part]:
         rest = np.stack([across + 0 * down, down + 0 * across, np.full(x.shape, float(lower))], -1)
         if lower:
             points = _hinged(points, form.jaw)
-        found.append(part(points, rest, 4, 25, False, TEETH))
+        found.append(part(points, rest, TEETH, closed=False))
     u, v = np.linspace(-1, 1, 9)[:, None], np.linspace(0, 1, 7)[None]
     points = np.stack([
         middle[0] + 0.17 * u * np.sqrt(1 - 0.75 * (1 - v) ** 2),
@@ -100,7 +111,7 @@ def teeth(form: Form) -> list[Part]:
         middle[2] + 0.15 + 0.4 * v + 0 * u,
     ], -1)  # fmt: skip
     rest = np.stack([u + 0 * v, v + 0 * u, 0 * u * v], -1)
-    found.append(part(_hinged(points, form.jaw), rest, 9, 7, False, TONGUE))
+    found.append(part(_hinged(points, form.jaw), rest, TONGUE, closed=False))
     return found
 
 
@@ -111,7 +122,11 @@ def ears(who: Identity) -> list[Part]:
     size = 1 + 0.2 * who.ear_size
     a = 0.185 * size * radial * np.cos(turn) * (1 - 0.18 * np.sin(turn))
     b = 0.32 * size * radial * np.sin(turn)
-    height = np.interp(radial, [0, 0.25, 0.45, 0.62, 0.78, 0.9, 0.99, 1.0], [-0.06, -0.05, -0.005, 0.025, 0.0, 0.045, 0.05, 0.02])
+    height = np.interp(
+        radial,
+        [0, 0.25, 0.45, 0.62, 0.78, 0.9, 0.99, 1.0],
+        [-0.06, -0.05, -0.005, 0.025, 0.0, 0.045, 0.05, 0.02],
+    )
     height = height + 0 * turn
     height[-1] = -0.07
     angle = np.radians(24 + 14 * who.ear_angle)
@@ -122,7 +137,7 @@ def ears(who: Identity) -> list[Part]:
         points = np.stack([side * (0.765 + x), -0.1 + b + 0.12 * z, 0.78 + z], -1)
         points = overall(points.reshape(-1, 3), who).reshape(points.shape)
         rest = np.stack([a / size, b / size, radial + 0 * turn], -1)
-        found.append(part(points, rest, 8, 22, True, EAR))
+        found.append(part(points, rest, EAR, closed=True))
     return found
 
 
@@ -137,7 +152,7 @@ def neck(who: Identity) -> Part:
     # Sternomastoids and throat.
     z = z - 0.035 * np.exp(-((np.abs(turn - np.pi) - np.pi + 0.55 * (1 - t)) ** 2) / 0.02)
     points = np.stack([x, y, z + 0 * x], -1)
-    return part(points, points.copy(), 10, 28, True, NECK, t + 0 * turn)
+    return part(points, points.copy(), NECK, closed=True, extra=t + 0 * turn)
 
 
 def trunk(who: Identity) -> Part:
@@ -150,7 +165,7 @@ def trunk(who: Identity) -> Part:
     y = 1.2 + 0.55 * out**1.6 + 6.0 * np.clip(t - 0.55, 0, 1) ** 1.3 + 0 * turn
     y = y + 0.22 * np.cos(turn) ** 2 * (1 - np.abs(out - 0.4))
     points = np.stack([wide * np.sin(turn), y, 1.2 - deep * np.cos(turn)], -1)
-    return part(points, points.copy(), 12, 36, True, CLOTH, 1.0)
+    return part(points, points.copy(), CLOTH, closed=True, extra=1.0)
 
 
 def _smooth(low: float, high: float, x: F64) -> F64:
@@ -181,8 +196,15 @@ def hair(who: Identity, scene: Scene) -> Part | None:
     falls = scene.hair_length
     long = -0.05 + 2.0 * falls
     start = 1.5 - 0.62 * scene.hair_forward
-    edge = edge + np.maximum(long - edge, 0) * _smooth(start - 0.2, start + 0.15, a) * (falls > 0.15)
-    hem = 0.32 * scene.fringe * _smooth(0.85, 0.3, a) * (1 + 0.25 * np.sin(turn * 9 + 20 * scene.hair_seed))
+    edge = edge + np.maximum(long - edge, 0) * _smooth(start - 0.2, start + 0.15, a) * (
+        falls > 0.15
+    )
+    hem = (
+        0.32
+        * scene.fringe
+        * _smooth(0.85, 0.3, a)
+        * (1 + 0.25 * np.sin(turn * 9 + 20 * scene.hair_seed))
+    )
     edge = edge + np.where(scene.fringe > 0.2, hem, 0)
     top = SKULL_CENTRE[1] - SKULL_RADII[1]
     y = top + (edge - top) * s**1.35 + 1e-4
@@ -200,8 +222,11 @@ def hair(who: Identity, scene: Scene) -> Part | None:
     z = z + 0.0 * y
     y = y - push * up
     points = overall(np.stack([x + 0 * y, y + 0 * x, z + 0 * y], -1).reshape(-1, 3), who)
-    rest = np.stack([turn + 0 * s, s * (1.2 + falls) + 0 * turn, np.full(y.shape, 10 * scene.hair_seed)], -1)
-    return part(points.reshape(rows, columns, 3), rest, rows, columns, True, HAIR, s + 0 * turn)
+    rest = np.stack(
+        [turn + 0 * s, s * (1.2 + falls) + 0 * turn, np.full(y.shape, 10 * scene.hair_seed)], -1
+    )
+    points = points.reshape(rows, columns, 3)
+    return part(points, rest, HAIR, closed=True, extra=s + 0 * turn)
 
 
 def _thickness(turn: F64, s: F64, y: F64, scene: Scene) -> F64:
@@ -214,7 +239,9 @@ def _thickness(turn: F64, s: F64, y: F64, scene: Scene) -> F64:
     parting = np.exp(-(((turn - 0.9 * scene.parting) / 0.09) ** 2)) * _smooth(1.5, 0.8, a)
     thick = thick * (1 - 0.35 * parting * (abs(scene.parting) > 0.15) * _smooth(0.15, 0.5, s))
     root = _smooth(1.0, 0.72, s)
-    keep = np.maximum(0.35 * (scene.fringe > 0.2), min(scene.hair_length, 0.4) * _smooth(0.9, 1.4, a))
+    keep = np.maximum(
+        0.35 * (scene.fringe > 0.2), min(scene.hair_length, 0.4) * _smooth(0.9, 1.4, a)
+    )
     return thick * (root + (1 - root) * np.maximum(keep, 0.04)) * min(scene.hair * 1.3, 1.0)
 
 
@@ -242,7 +269,7 @@ def tube(path: F64, thickness: float, closed: bool, material: int) -> Part:
     )
     if closed:
         points = np.concatenate([points, points[:1]])
-    return part(points, points.copy(), len(points), 6, True, material)
+    return part(points, points.copy(), material, closed=True)
 
 
 def glasses(form: Form, who: Identity, scene: Scene) -> list[Part]:
@@ -255,7 +282,12 @@ def glasses(form: Form, who: Identity, scene: Scene) -> list[Part]:
     wide = 0.265 + 0.045 * scene.glasses_size
     tall = wide * (0.62 + 0.22 * scene.glasses_round)
     found, inner = [], []
-    front = float(min(form.points[[9, 168, 6, 66, 296, 105, 334], 2].min() - 0.03, form.eyes[:, 2].min() - 0.36))
+    front = float(
+        min(
+            form.points[[9, 168, 6, 66, 296, 105, 334], 2].min() - 0.03,
+            form.eyes[:, 2].min() - 0.36,
+        )
+    )
     for side, eye in zip((-1, 1), form.eyes, strict=True):
         c, s = np.cos(turn), np.sin(turn)
         x = eye[0] + side * 0.02 + wide * np.sign(c) * np.abs(c) ** (2 / power)
@@ -275,10 +307,13 @@ def glasses(form: Form, who: Identity, scene: Scene) -> list[Part]:
 
 
 def ball(centre: F64, radii: F64, material: int) -> Part:
+    """An ellipsoid."""
     ring = np.linspace(0, np.pi, 8)[:, None]
     turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)[None]
-    local = np.stack([np.sin(ring) * np.cos(turn), -np.cos(ring) + 0 * turn, np.sin(ring) * np.sin(turn)], -1)
-    return part(centre + radii * local, local, 8, 12, True, material)
+    local = np.stack(
+        [np.sin(ring) * np.cos(turn), -np.cos(ring) + 0 * turn, np.sin(ring) * np.sin(turn)], -1
+    )
+    return part(centre + radii * local, local, material, closed=True)
 
 
 def earrings(who: Identity, scene: Scene) -> list[Part]:

@@ -25,7 +25,8 @@ class Buffers(NamedTuple):
 def empty(height: int, width: int) -> Buffers:
     """Nothing drawn yet."""
     return Buffers(
-        np.full((height, width), -1, np.int32), *(np.zeros((height, width), np.float32) for _ in range(3))
+        np.full((height, width), -1, np.int32),
+        *(np.zeros((height, width), np.float32) for _ in range(3)),
     )
 
 
@@ -77,8 +78,16 @@ def normals(points: F32, triangles: NDArray[np.int32], out: F32) -> None:
     """
     for m in range(triangles.shape[0]):
         a, b, c = triangles[m, 0], triangles[m, 1], triangles[m, 2]
-        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
-        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        ux, uy, uz = (
+            points[b, 0] - points[a, 0],
+            points[b, 1] - points[a, 1],
+            points[b, 2] - points[a, 2],
+        )
+        vx, vy, vz = (
+            points[c, 0] - points[a, 0],
+            points[c, 1] - points[a, 1],
+            points[c, 2] - points[a, 2],
+        )
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         for v in (a, b, c):
             out[v, 0] += nx

@@ -1,5 +1,7 @@
 """Draw heads: a seed makes a person, another a picture of that person."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from vidswap.synth.params import Expression, Gaze, HeadParams, Identity, Light, Pose, Scene
@@ -127,3 +129,15 @@ def sample(seed: int) -> HeadParams:
         seed: Any non-negative number; equal seeds make equal parameters on every machine.
     """
     return view(seed, identity(seed))
+
+
+def portrait(head: HeadParams) -> HeadParams:
+    """The same person as in a good photograph: frontal, at rest, evenly lit, nothing in the way."""
+    scene = replace(head.scene, glasses=0.0, fringe=0.0, occluder=0.0, noise=0.0, hair_forward=0.0)
+    return HeadParams(
+        identity=head.identity,
+        expression=Expression(smile=0.15),
+        pose=Pose(field_height=4.4, y=0.15),
+        light=Light(azimuth=-25.0, elevation=30.0, key=0.7, ambient=0.6, rim=0.1, softness=0.8),
+        scene=scene,
+    )

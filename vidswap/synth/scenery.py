@@ -14,8 +14,14 @@ def background(scene: Scene) -> F32:
     """(48, 48, 3) linear light, to be stretched over the camera's square field."""
     rng = np.random.default_rng([3, int(scene.background_seed * 1e6)])
     y, x = np.mgrid[0:SIDE, 0:SIDE] / (SIDE - 1)
-    low = np.array(hsv(scene.background_hue, scene.background_colour, 0.15 + 0.6 * scene.background_light))
-    high = np.array(hsv(scene.background_second_hue, scene.background_colour, 0.3 + 0.6 * scene.background_light))
+    low = np.array(
+        hsv(scene.background_hue, scene.background_colour, 0.15 + 0.6 * scene.background_light)
+    )
+    high = np.array(
+        hsv(
+            scene.background_second_hue, scene.background_colour, 0.3 + 0.6 * scene.background_light
+        )
+    )
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.clip(0.5 + (x - 0.5) * np.cos(angle) + (y - 0.5) * np.sin(angle), 0, 1)[..., None]
     picture = low + (high - low) * ramp
@@ -55,5 +61,8 @@ def _lights(picture: F64, rng: np.random.Generator, at: tuple[F64, F64]) -> F64:
     for _ in range(16):
         cx, cy, r = rng.random(), rng.random(), rng.uniform(0.03, 0.11)
         disc = np.clip((r - np.hypot(x - cx, y - cy)) / 0.025, 0, 1)[..., None]
-        picture = picture + disc * np.array(hsv(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.3, 0.9))) * 0.7
+        picture = (
+            picture
+            + disc * np.array(hsv(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.3, 0.9))) * 0.7
+        )
     return picture

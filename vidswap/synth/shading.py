@@ -81,16 +81,10 @@ def albedo(material: int, rest: F32, attributes: F32, p: Paint) -> Albedo:
         return skin(rest, attributes, p)
     if material == 2:
         return materials.eye(rest, p)
-    if material == 3:
-        return materials.teeth(rest)
-    if material == 5:
-        return materials.ear(rest, p)
-    if material == 6:
-        return materials.neck(rest, p)
-    if material == 7:
-        return materials.cloth(rest, p)
     if material == 8:
         return materials.hair(rest, p)
+    if material in (5, 6, 7):
+        return materials.body(material, rest, p)
     return materials.other(material, rest, p)
 
 
@@ -106,7 +100,7 @@ def strand(normal: F32, view: F32, key: RGB) -> float:
 
 
 @inline
-def occlusion(material: int, point: F32, rest: F32, normal: F32, extra: float) -> float:
+def occlusion(material: int, rest: F32, normal: F32, extra: float) -> float:
     """Share of the sky that a point sees, as a plausible guess."""
     if material == 0:
         x, y = abs(rest[0]), rest[1]
@@ -114,32 +108,45 @@ def occlusion(material: int, point: F32, rest: F32, normal: F32, extra: float) -
         nose = np.exp(-((x / 0.15) ** 2) - ((y - 0.17) / 0.05) ** 2)
         side = np.exp(-(((x - 0.15) / 0.06) ** 2) - ((y + 0.25) / 0.16) ** 2)
         below = step(0.0, 0.8, normal[1]) * step(0.5, 0.85, y)
-        return 1 - 0.38 * socket - 0.35 * nose - 0.22 * side - 0.5 * below if rest[2] < 0.6 else 1 - 0.35 * below
+        front = 0.38 * socket + 0.35 * nose + 0.22 * side + 0.5 * below
+        return 1 - (front if rest[2] < 0.6 else 0.35 * below)
+    share = 1.0
     if material == 1:
-        return 0.5
-    if material in (3, 4):
-        return 0.62
-    if material == 2:
-        return 0.84 - 0.35 * step(-0.15, -0.5, rest[1]) - 0.25 * step(0.5, 0.9, abs(rest[0]))
-    if material == 6:
-        return 0.5 + 0.5 * step(0.35, 0.85, extra)
-    if material == 8:
-        return 0.55 + 0.45 * step(0.0, -0.8, normal[1]) + 0.15 * (1 - extra)
-    return 1.0
+        share = 0.5
+    elif material in (3, 4):
+        share = 0.62
+    elif material == 2:
+        share = 0.84 - 0.35 * step(-0.15, -0.5, rest[1]) - 0.25 * step(0.5, 0.9, abs(rest[0]))
+    elif material == 6:
+        share = 0.5 + 0.5 * step(0.35, 0.85, extra)
+    elif material == 8:
+        share = 0.55 + 0.45 * step(0.0, -0.8, normal[1]) + 0.15 * (1 - extra)
+    return share
 
 
 @inline
 def blend(a: Albedo, parts: tuple[float, float, float], lamp: Lamp) -> RGB:
     """Albedo, (key, sky share up, highlight) and lamp into light that leaves the surface."""
     key, up, shine = parts
-    r = a[0] * (key * lamp.colour[0] + lamp.ground[0] + (lamp.sky[0] - lamp.ground[0]) * up) + shine * lamp.colour[0]
-    g = a[1] * (key * lamp.colour[1] + lamp.ground[1] + (lamp.sky[1] - lamp.ground[1]) * up) + shine * lamp.colour[1]
-    b = a[2] * (key * lamp.colour[2] + lamp.ground[2] + (lamp.sky[2] - lamp.ground[2]) * up) + shine * lamp.colour[2]
+    r = (
+        a[0] * (key * lamp.colour[0] + lamp.ground[0] + (lamp.sky[0] - lamp.ground[0]) * up)
+        + shine * lamp.colour[0]
+    )
+    g = (
+        a[1] * (key * lamp.colour[1] + lamp.ground[1] + (lamp.sky[1] - lamp.ground[1]) * up)
+        + shine * lamp.colour[1]
+    )
+    b = (
+        a[2] * (key * lamp.colour[2] + lamp.ground[2] + (lamp.sky[2] - lamp.ground[2]) * up)
+        + shine * lamp.colour[2]
+    )
     return r, g, b
 
 
 @inline
-def glow(material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: Lamp, free: float) -> RGB:
+def glow(
+    material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: Lamp, free: float
+) -> RGB:
     """Light from one sample to the camera; geometry is point, normal, rest, view."""
     _, n, _, view = geometry
     key = lamp.key
@@ -162,7 +169,7 @@ def glow(material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: La
     r, g, b = blend(a, (diffuse, up, shine), lamp)
     if material in (0, 5, 6):
         # Light that travels through skin comes out red around the terminator.
-        red = np.exp(-((facing - 0.05) / 0.28) ** 2) * (0.4 + 0.6 * free) * 0.10
+        red = np.exp(-(((facing - 0.05) / 0.28) ** 2)) * (0.4 + 0.6 * free) * 0.10
         r += a[0] * red * lamp.colour[0]
         g += a[1] * 0.25 * red * lamp.colour[1]
     return r, g, b
@@ -193,7 +200,9 @@ def comb(head: Buffers, over: Buffers, mesh: Mesh, first: int, seed: float) -> N
                 if max(a, b, c) - min(a, b, c) > 3:
                     a, b, c = a % 6.2831853, b % 6.2831853, c % 6.2831853
                 around = u * a + v * b + w * c
-                strand = 0.6 * noise(around * 58 + seed, 2.2 * down, 8.0) + 0.4 * noise(around * 14 + seed, down, 9.0)
+                strand = 0.6 * noise(around * 58 + seed, 2.2 * down, 8.0) + 0.4 * noise(
+                    around * 14 + seed, down, 9.0
+                )
                 if strand < step(0.82, 1.0, down) * 0.66:
                     continue
             head.triangle[y, x], head.inverse[y, x] = m, over.inverse[y, x]
@@ -201,7 +210,9 @@ def comb(head: Buffers, over: Buffers, mesh: Mesh, first: int, seed: float) -> N
 
 
 @jit
-def shade_samples(buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow], out: F32, labels: U8) -> None:
+def shade_samples(
+    buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow], out: F32, labels: U8
+) -> None:
     """Colour every sample that shows the head.
 
     Args:
@@ -213,7 +224,11 @@ def shade_samples(buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow
     """
     p, lamp, shadow = looks
     point, normal = np.empty(3, np.float32), np.empty(3, np.float32)
-    rest, view, attributes = np.empty(3, np.float32), np.empty(3, np.float32), np.empty(4, np.float32)
+    rest, view, attributes = (
+        np.empty(3, np.float32),
+        np.empty(3, np.float32),
+        np.empty(4, np.float32),
+    )
     for y in range(buffers.triangle.shape[0]):
         for x in range(buffers.triangle.shape[1]):
             m = buffers.triangle[y, x]
@@ -227,7 +242,11 @@ def shade_samples(buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow
                 normal[c] = u * mesh.normals[i, c] + v * mesh.normals[j, c] + w * mesh.normals[k, c]
                 rest[c] = u * mesh.rest[i, c] + v * mesh.rest[j, c] + w * mesh.rest[k, c]
             for c in range(4):
-                attributes[c] = u * mesh.attributes[i, c] + v * mesh.attributes[j, c] + w * mesh.attributes[k, c]
+                attributes[c] = (
+                    u * mesh.attributes[i, c]
+                    + v * mesh.attributes[j, c]
+                    + w * mesh.attributes[k, c]
+                )
             far = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2)
             size = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-9
             toward = normal[0] * point[0] + normal[1] * point[1] + normal[2] * point[2]
@@ -239,6 +258,6 @@ def shade_samples(buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow
             a = albedo(material, rest, attributes, p)
             free = lit(point, shadow, 0.6 + 1.8 * lamp.soft)
             r, g, b = glow(material, a, (point, normal, rest, view), lamp, free)
-            f = occlusion(material, point, rest, normal, attributes[3])
+            f = occlusion(material, rest, normal, attributes[3])
             out[y, x, 0], out[y, x, 1], out[y, x, 2] = r * f, g * f, b * f
             labels[y, x] = a[4]

@@ -28,7 +28,7 @@ def shade(a: RGB, f: float) -> RGB:
 @inline
 def blob(x: float, y: float, rx: float, ry: float) -> float:
     """A Gaussian spot at the origin."""
-    return np.exp(-(x / rx) ** 2 - (y / ry) ** 2)
+    return np.exp(-((x / rx) ** 2) - (y / ry) ** 2)
 
 
 @inline
@@ -38,7 +38,12 @@ def brow(x: float, y: float, p: Paint) -> float:
     t = (x - 0.105) / 0.46
     if t < -0.2 or t > 1.2:
         return 0.0
-    middle = -0.492 - 0.03 * height - (0.085 + 0.04 * arch) * np.sin(min(max(t, 0.0), 1.0) ** 1.15 * 2.2) + 0.02 * t
+    middle = (
+        -0.492
+        - 0.03 * height
+        - (0.085 + 0.04 * arch) * np.sin(min(max(t, 0.0), 1.0) ** 1.15 * 2.2)
+        + 0.02 * t
+    )
     half = (0.042 + 0.016 * thick) * (1 - 0.55 * max(t, 0.0) ** 1.5)
     inside = step(1.25, 0.55, abs(y - middle) / half) * step(-0.09, 0.06, t) * step(1.06, 0.85, t)
     strands = noise(x * 34 + (y - middle) * 46, (y - middle) * 18 - x * 6, 3.0)
@@ -54,7 +59,11 @@ def beard(rest: F32, p: Paint) -> float:
     corner = blob(x - 0.36, y - 0.38, 0.06, 0.15)
     chin = blob(x, y - 0.72, 0.26, 0.2) * step(0.5, 0.56, y)
     line = 0.12 + 0.5 * step(0.62, 0.28, x)
-    jaw = step(line, line + 0.13, y) * step(0.22, 0.36, x + 0.5 * max(y - 0.5, 0.0)) * step(1.0, 0.86, z)
+    jaw = (
+        step(line, line + 0.13, y)
+        * step(0.22, 0.36, x + 0.5 * max(y - 0.5, 0.0))
+        * step(1.0, 0.86, z)
+    )
     side = step(0.62, 0.7, x) * step(-0.15, 0.1, y) * step(0.85, 0.72, z)
     jaw = max(jaw, side * cheeks)
     under = step(0.8, 0.9, y)
@@ -69,26 +78,62 @@ def beard(rest: F32, p: Paint) -> float:
 @inline
 def feature(x: float, y: float, p: Paint) -> float:
     """Painted shading: creases, nostrils, lids; 1 leaves the skin as it is."""
-    freckles, wrinkles, _ = p.marks
+    wrinkles = p.marks[1]
     smile = max(p.mood[0], 0.0)
-    fold = np.exp(-(((x - (0.22 + 0.32 * (y - 0.06))) / 0.022) ** 2)) * step(0.04, 0.1, y) * step(0.4, 0.3, y)
+    fold = (
+        np.exp(-(((x - (0.22 + 0.32 * (y - 0.06))) / 0.022) ** 2))
+        * step(0.04, 0.1, y)
+        * step(0.4, 0.3, y)
+    )
     nostril = blob(x - 0.085, y - 0.128, 0.042, 0.022)
-    wing = blob(np.hypot((x - 0.12) / 0.8, y - 0.08) - 0.085, 0.0, 0.016, 1.0) * step(0.12, 0.17, x) * step(0.16, 0.12, y)
-    bag = np.exp(-(((y - (-0.215 - 0.25 * (x - 0.34) ** 2)) / 0.02) ** 2)) * step(0.17, 0.25, x) * step(0.5, 0.42, x)
-    crease = np.exp(-(((y - (-0.445 + 0.9 * (x - 0.36) ** 2)) / 0.011) ** 2)) * step(0.2, 0.25, x) * step(0.5, 0.44, x)
+    wing = (
+        blob(np.hypot((x - 0.12) / 0.8, y - 0.08) - 0.085, 0.0, 0.016, 1.0)
+        * step(0.12, 0.17, x)
+        * step(0.16, 0.12, y)
+    )
+    bag = (
+        np.exp(-(((y - (-0.215 - 0.25 * (x - 0.34) ** 2)) / 0.02) ** 2))
+        * step(0.17, 0.25, x)
+        * step(0.5, 0.42, x)
+    )
+    crease = (
+        np.exp(-(((y - (-0.445 + 0.9 * (x - 0.36) ** 2)) / 0.011) ** 2))
+        * step(0.2, 0.25, x)
+        * step(0.5, 0.44, x)
+    )
     under = blob(x, y - 0.575, 0.16, 0.035)
     philtrum = blob(x, y - 0.19, 0.022, 0.05)
     forehead = 0.0
     if y < -0.6:
         wave = np.sin((y + 0.03 * np.cos(5 * x)) * 62)
-        forehead = step(0.75, 1.0, wave) * step(0.62, 0.3, x) * (0.3 * wrinkles + 0.12 * max(p.mood[2], 0.0)) * step(-0.9, -0.8, y) * step(-0.6, -0.66, y)
+        forehead = (
+            step(0.75, 1.0, wave)
+            * step(0.62, 0.3, x)
+            * (0.3 * wrinkles + 0.12 * max(p.mood[2], 0.0))
+            * step(-0.9, -0.8, y)
+            * step(-0.6, -0.66, y)
+        )
     frown = blob(x - 0.06, y + 0.47, 0.012, 0.07) * p.mood[1]
     crow = 0.0
     if x > 0.52:
         turn = np.arctan2(y + 0.3, x - 0.44)
-        crow = step(0.6, 1.0, np.cos(turn * 9)) * step(0.54, 0.58, x) * step(0.72, 0.62, x) * step(1.0, 0.6, abs(turn))
-    dark = 0.55 * nostril + 0.22 * wing + 0.16 * under + 0.07 * philtrum + 0.5 * forehead + 0.35 * frown
-    dark += fold * (0.08 + 0.2 * wrinkles + 0.25 * smile) + bag * (0.06 + 0.2 * wrinkles) + 0.3 * crease
+        crow = (
+            step(0.6, 1.0, np.cos(turn * 9))
+            * step(0.54, 0.58, x)
+            * step(0.72, 0.62, x)
+            * step(1.0, 0.6, abs(turn))
+        )
+    dark = (
+        0.55 * nostril
+        + 0.22 * wing
+        + 0.16 * under
+        + 0.07 * philtrum
+        + 0.5 * forehead
+        + 0.35 * frown
+    )
+    dark += (
+        fold * (0.08 + 0.2 * wrinkles + 0.25 * smile) + bag * (0.06 + 0.2 * wrinkles) + 0.3 * crease
+    )
     return max(1 - dark - crow * (0.25 * wrinkles + 0.12 * smile * wrinkles), 0.12)
 
 
@@ -121,6 +166,45 @@ def scalp(rest: F32, cover: float, p: Paint) -> float:
 
 
 @inline
+def base(rest: F32, p: Paint) -> Albedo:
+    """Bare skin."""
+    x, y = abs(rest[0]), rest[1]
+    red = 0.06 * (noise(rest[0] * 5 + 3, y * 5, rest[2] * 5) - 0.5)
+    colour, gloss, label = p.skin, 0.30, SKIN
+    if rest[2] < 0.6:
+        red += p.make_up[2] * 0.22 * blob(x - 0.44, y - 0.02, 0.2, 0.16)
+        red += (0.05 + 0.1 * p.marks[2]) * blob(x, y - 0.05, 0.16, 0.1)
+        shadow = p.make_up[1] * blob(x - 0.36, y + 0.41, 0.17, 0.07)
+        colour = mix(colour, (0.10, 0.06, 0.10), 0.6 * shadow)
+        colour = shade(colour, feature(x, y, p) * spots(rest, p))
+        gloss += 0.25 * blob(x, y - 0.02, 0.12, 0.2) + 0.15 * blob(x, y + 0.7, 0.3, 0.15)
+        if y > -0.34 and y < 0.19 and x < 0.085 + 0.14 * step(-0.25, 0.1, y):
+            label = NOSE
+    r, g, b = colour
+    return r * (1 + 0.35 * red), g * (1 - 0.9 * red), b * (1 - 0.8 * red), gloss, label
+
+
+@inline
+def grown(a: Albedo, rest: F32, p: Paint) -> Albedo:
+    """Beard and brows over bare skin."""
+    colour, gloss, label = (a[0], a[1], a[2]), a[3], a[4]
+    x, y = abs(rest[0]), rest[1]
+    hairs = beard(rest, p) if y > -0.16 else 0.0
+    if hairs > 0.01:
+        strands = noise(rest[0] * 40, y * 16, rest[2] * 40)
+        much = min(hairs * (0.7 + 0.5 * strands), 0.97)
+        colour = mix(colour, shade(p.brow, 0.6 + 0.8 * strands), much)
+        gloss *= 1 - 0.7 * hairs
+    if y < -0.4 and rest[2] < 0.6:
+        cover = brow(x, y, p)
+        colour = mix(colour, p.brow, cover)
+        gloss *= 1 - 0.8 * cover
+        if cover > 0.33:
+            label = BROWS
+    return colour[0], colour[1], colour[2], gloss, label
+
+
+@inline
 def skin(rest: F32, attributes: F32, p: Paint) -> Albedo:
     """Albedo, gloss and label of skin.
 
@@ -129,27 +213,9 @@ def skin(rest: F32, attributes: F32, p: Paint) -> Albedo:
         attributes: (4,) lid rim, lips, signed distance inside the hairline, unused.
         p: Colours.
     """
-    x, y = abs(rest[0]), rest[1]
-    front = rest[2] < 0.6
-    colour, gloss, label = p.skin, 0.30, SKIN
-    mottle = noise(rest[0] * 5 + 3, y * 5, rest[2] * 5)
-    red = 0.06 * (mottle - 0.5)
-    if front:
-        red += p.make_up[2] * 0.22 * blob(x - 0.44, y - 0.02, 0.2, 0.16)
-        red += (0.05 + 0.1 * p.marks[2]) * blob(x, y - 0.05, 0.16, 0.1)
-    colour = colour[0] * (1 + 0.35 * red), colour[1] * (1 - 0.9 * red), colour[2] * (1 - 0.8 * red)
-    if front:
-        shadow = p.make_up[1] * blob(x - 0.36, y + 0.41, 0.17, 0.07)
-        colour = mix(colour, (0.10, 0.06, 0.10), 0.6 * shadow)
-        colour = shade(colour, feature(x, y, p) * spots(rest, p))
-        gloss += 0.25 * blob(x, y - 0.02, 0.12, 0.2) + 0.15 * blob(x, y + 0.7, 0.3, 0.15)
-        if y > -0.34 and y < 0.19 and x < 0.085 + 0.14 * step(-0.25, 0.1, y):
-            label = NOSE
-    hairs = beard(rest, p) if y > -0.16 else 0.0
-    if hairs > 0.01:
-        strands = noise(rest[0] * 40, y * 16, rest[2] * 40)
-        colour = mix(colour, shade(p.brow, 0.6 + 0.8 * strands), min(hairs * (0.7 + 0.5 * strands), 0.97))
-        gloss *= 1 - 0.7 * hairs
+    y = rest[1]
+    r, g, b, gloss, label = grown(base(rest, p), rest, p)
+    colour = (r, g, b)
     lips = step(0.36, 0.62, attributes[1])
     if lips > 0:
         line = 1 - 0.22 * noise(rest[0] * 60, y * 6, 1.0)
@@ -157,16 +223,10 @@ def skin(rest: F32, attributes: F32, p: Paint) -> Albedo:
         gloss += 0.5 * lips
         if lips > 0.5:
             label = LIPS
-    if front and y < -0.4:
-        cover = brow(x, y, p)
-        colour = mix(colour, p.brow, cover)
-        gloss *= 1 - 0.8 * cover
-        if cover > 0.33:
-            label = BROWS
     rim = step(0.25, 0.8, attributes[0])
     if rim > 0:
-        upper = step(-0.30, -0.37, y)
-        colour = mix(colour, shade(p.brow, 0.25), rim * (0.3 + 0.65 * (0.35 + 0.65 * p.make_up[0]) * upper))
+        dark = 0.3 + 0.65 * (0.35 + 0.65 * p.make_up[0]) * step(-0.30, -0.37, y)
+        colour = mix(colour, shade(p.brow, 0.25), rim * dark)
     roots = scalp(rest, attributes[2], p)
     if roots > 0:
         colour = mix(colour, shade(p.hair, 0.75), roots)
