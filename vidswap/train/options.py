@@ -111,6 +111,10 @@ class StyleGAN2Options:
     """Weight of the picture loss once the adversarial loss has begun."""
     features: float = 0.0
     """Weight of the distance in the discriminator's features; needs data with parameters."""
+    supervised_rate: float = 1.0
+    """Factor on the learning rates while the start is supervised; momentum is 0.9 then."""
+    background: float = 1.0
+    """Weight of background pixels in the picture loss, where the data have label maps."""
     mapping_rate: float = 1.0
     """Factor on the learning rate of the mapping network, whose weights are stored hundredfold."""
 

@@ -113,16 +113,32 @@ class StyleGAN2Training:
         with step.autocast():
             fake = self.generator.synthesis(self._styles(batch, step), noise="random").float()
         if step.index < self.options.supervised_steps:
-            loss = pyramid(fake, real)
+            loss = pyramid(fake, real, weight=self._weight(batch))
+            self._hasten()
             step.update(self.optimizers["generator"], loss)
             return {"picture": loss.detach()}
+        for group in self.optimizers["generator"].param_groups:
+            group["betas"] = (0.0, group["betas"][1])
         figures = self._judge(real, fake.detach(), step)
-        figures |= self._deceive(real, fake, step)
+        figures |= self._deceive(real, fake, self._weight(batch), step)
         if self.options.r1 and step.index % self.options.r1_every == 0:
             figures["r1"] = self._regularise_discriminator(real, step)
         if self.options.path_length and step.index % self.options.path_every == 0:
             figures["path"] = self._regularise_generator(len(real), step)
         return figures
+
+    def _hasten(self) -> None:
+        """Settings of a regression, for this step; the loop sets the rates anew in each."""
+        for group in self.optimizers["generator"].param_groups:
+            group["lr"] *= self.options.supervised_rate
+            group["betas"] = (0.9, group["betas"][1])
+
+    def _weight(self, batch: Batch) -> Tensor | None:
+        """(B, 1, S, S) of pixels in the picture loss, mean one; None where all count alike."""
+        if self.options.background == 1.0 or "labels" not in batch:
+            return None
+        weight = torch.where(batch["labels"] == 0, self.options.background, 1.0)[:, None]
+        return weight / weight.mean()
 
     def _styles(self, batch: Batch, step: Step) -> Tensor:
         rows = batch["index"]
@@ -153,14 +169,16 @@ class StyleGAN2Training:
             "fake": on_fake.detach().mean(),
         }
 
-    def _deceive(self, real: Tensor, fake: Tensor, step: Step) -> dict[str, Tensor]:
+    def _deceive(
+        self, real: Tensor, fake: Tensor, weight: Tensor | None, step: Step
+    ) -> dict[str, Tensor]:
         self.discriminator.requires_grad_(False)
         with step.autocast():
             maps, logits = discriminator_features(self.discriminator, fake)
         loss = functional.softplus(-logits.float()).mean()
         figures = {"generator": loss.detach()}
         if self.options.supervised:
-            picture = pyramid(fake, real)
+            picture = pyramid(fake, real, weight=weight)
             loss = loss + self.options.supervised * picture
             figures["picture"] = picture.detach()
         if self.options.features:
