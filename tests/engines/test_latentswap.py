@@ -2,7 +2,6 @@
 
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 from tests.tiny_networks import NAMES, keep
 from vidswap import recipe
 from vidswap.engines import create, crops
-from vidswap.engines.latentswap import LatentSwap
+from vidswap.engines.latentswap import LatentSwap, SwapPlan
 from vidswap.engines.latentswap.mixing import shares
 from vidswap.errors import NoFaceError, RecipeError, StateError, WeightsError
 from vidswap.models.latentswap import LatentMixer, MixerConfig
@@ -44,8 +43,8 @@ def standing_in(engine, scene, index, size=512):
     at = scene.at(index)
     quad = crops.quad_of(at.data["window"])
     crop = ffhq.crop(scene.frames[index], quad, ffhq.CropOptions(size)).astype(np.float32) / 255
-    own.generate = lambda source, target: np.repeat(crop[None], len(target), 0)
-    plan = SimpleNamespace(codes=np.zeros((8, 16), np.float32))
+    own.generate = lambda source, target, _: np.repeat(crop[None], len(target), 0)
+    plan = SwapPlan(np.zeros((8, 16), np.float32))
     return own, plan, scene.face(own, plan, index)
 
 
@@ -68,10 +67,10 @@ def test_a_crop_laid_two_pixels_off_would_be_noticed(engine, scene):
 
 
 def test_the_outline_is_soft_and_what_lies_outside_is_untouched(engine, scene):
-    plan = SimpleNamespace(codes=np.zeros((8, 16), np.float32))
+    plan = SwapPlan(np.zeros((8, 16), np.float32))
     face = scene.face(engine, plan, 0, picture=np.full_like(scene.frames[0], 50))
     bright = LatentSwap(options(colour=0.0, grain=0.0))
-    bright.generate = lambda source, target: np.ones((1, 64, 64, 3), np.float32)
+    bright.generate = lambda source, target, _: np.ones((1, 64, 64, 3), np.float32)
     (patch,) = bright.swap([face], [plan])
     change = patch.rgb.astype(int) - face.rgb
     edge = np.ones(change.shape[:2], bool)

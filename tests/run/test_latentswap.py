@@ -1,6 +1,7 @@
 """A whole run of LatentSwap with small random networks: the picture is nonsense, the file is not."""
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_codes_are_made_once(done, clip, photo, monkeypatch):
     def never(*_):
         raise AssertionError("encoded again")
 
-    monkeypatch.setattr("vidswap.run.latents._encode_frames", never)
+    monkeypatch.setattr("vidswap.run.latents._Stage.encode", never)
     again = request(clip, photo, asked.work.parent, "engine.similarity=0.5", overwrite=True)
     assert render_only(again)["swapped"] == FRAMES
 
@@ -132,7 +133,7 @@ def test_another_encoder_or_smoothing_has_other_codes(done, clip, photo):
     target, engine = open_target(asked), engine_of(asked)
     analysis = obtain(asked, target, engine.needs)
     key = latents.latent_key(analysis, engine)
-    engine.networks.__dict__["encoder_digest"] = "another"
+    engine.inversion.__dict__["digest"] = "another"
     assert latents.latent_key(analysis, engine) != key
     smoother = request(clip, photo, asked.work.parent, "smooth.residual=2")
     assert smoother.recipe.analyse_key() != asked.recipe.analyse_key()
@@ -221,6 +222,36 @@ def test_a_real_clip_goes_through(photo, tmp_path):
     assert result["swapped"] == result["frames"] == after.frames
     taken = [float((t - before.pts[0]) * before.time_base) for t in before.pts[: after.frames]]
     assert [float(t * after.time_base) for t in after.pts] == pytest.approx(taken, abs=2e-3)
+
+
+def test_a_generator_is_tuned_to_each_track_once(done, clip, photo, tmp_path):
+    asked, _, _ = done
+    notes, stages = [], []
+    watch = Watch(note=notes.append, progress=lambda stage, *_: stages.append(stage))
+    settings = ("invert.method=pivotal", "invert.steps=2", "invert.tune_frames=3")
+    tuned = request(clip, photo, tmp_path, "encode.codec=ffv1", *settings, watch=watch)
+    assert swap(tuned)["swapped"] == FRAMES
+    assert any("track 0: tuning: 3 frames, 2 steps" in note for note in notes)
+    assert stages.index("latents") < stages.index("tune") < stages.index("render")
+    assert not np.array_equal(frames(tuned.output)[4], frames(asked.output)[4])
+    stages.clear()
+    render_only(replace(tuned, overwrite=True))
+    assert not {"latents", "tune"} & set(stages)
+
+
+def test_projection_says_what_it_costs(clip, photo, tmp_path):
+    notes = []
+    settings = ("invert.method=projector", "invert.steps=2")
+    asked = request(
+        clip, photo, tmp_path, *settings, end=parse("3f"), watch=Watch(note=notes.append)
+    )
+    analyse_only(asked)
+    assert any("codes: projection: 3 frames, 2 steps each" in note for note in notes)
+    codes = np.fromfile(asked.work / "latents" / "track-00000.latents.bin", np.float32)
+    codes = codes.reshape(3, 8, 16)
+    np.testing.assert_array_equal(
+        codes, np.repeat(codes[:, :1], 8, 1)
+    )  # W: one code for all layers
 
 
 # --- smoothing

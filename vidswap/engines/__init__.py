@@ -1,13 +1,14 @@
 """What an engine is, and the registry of those that exist."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.recipe import EngineOptions, Precision
+from vidswap.recipe import EngineOptions, InvertOptions, Precision
 from vidswap.types import Box, Need, Patch, SourceFace, TargetFace, Track, TrackFrame
 
 Identity = Any
@@ -62,20 +63,29 @@ ENGINES = {
 }
 
 
-def create(
-    options: EngineOptions, device: str = "cpu", precision: Precision = "fp32"
-) -> SwapEngine:
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How an engine's networks are run; engines without a network do not look at it."""
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    invert: InvertOptions = field(default_factory=InvertOptions)
+    """How faces become codes, for engines that work on codes."""
+
+
+def create(options: EngineOptions, execution: Execution | None = None) -> SwapEngine:
     """Build the engine that ``options.name`` names.
 
     Args:
         options: The recipe's ``engine`` section.
-        device: Where its networks run.
-        precision: Their arithmetic; engines without a network have none.
+        execution: How its networks are run.
 
     Raises:
         WeightsError: Weights it reads are not here, or not what they should be.
         RecipeError: Options that do not go with the weights.
     """
     module, _, attribute = ENGINES[options.name].partition(":")
-    engine: SwapEngine = getattr(import_module(module), attribute)(options, device, precision)
+    engine: SwapEngine = getattr(import_module(module), attribute)(
+        options, execution or Execution()
+    )
     return engine

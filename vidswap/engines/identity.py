@@ -15,10 +15,8 @@ class IdentitySwap:
     name = "identity"
     needs: frozenset[Need] = frozenset({"mesh"})
 
-    def __init__(
-        self, options: IdentityEngine, device: str = "cpu", precision: str = "fp32"
-    ) -> None:
-        del options, device, precision
+    def __init__(self, options: IdentityEngine, execution: object = None) -> None:
+        del options, execution
 
     def identify(self, sources: Sequence[SourceFace]) -> None:
         """Nothing to learn."""

@@ -89,6 +89,7 @@ class Analysis:
             for t in table["tracks"]
         }
         self._static = {t["id"]: t["static"] for t in table["tracks"]}
+        self._attached: dict[int, dict[str, NDArray[np.generic]]] = {}
         for files in self._rows.values():
             for file in files.values():
                 file.check()
@@ -149,8 +150,18 @@ class Analysis:
         confidence = float(track.confidence[row])
         return TrackFrame(track.id, index, confidence, track.pose[row], mesh, rows)
 
-    def attach(self, track: Track, rows: Mapping[str, RowFile]) -> None:
-        """Add per-frame rows that a later stage made for a track; ``at`` returns them too.
+    def attach(
+        self,
+        track: Track,
+        rows: Mapping[str, RowFile],
+        static: Mapping[str, NDArray[np.generic]] | None = None,
+    ) -> None:
+        """Add what a later stage made for a track.
+
+        Args:
+            track: One of ``tracks``.
+            rows: Per-frame rows; ``at`` returns them too.
+            static: Arrays of the track as a whole; ``static`` returns them too.
 
         Raises:
             StateError: They are not as many as the track has frames.
@@ -160,6 +171,7 @@ class Analysis:
                 message = f"{len(file)} rows of {name}, expected {track.frames}"
                 raise StateError(message, path=file.path, stage="analysis")
         self._rows[track.id].update(rows)
+        self._attached[track.id] = dict(static or {})
 
     def meshes(self, track: Track, start: int | None = None, stop: int | None = None) -> F32:
         """(n, 478, 3) smoothed meshes of frames ``[start, stop)``, by default of the whole track."""
@@ -177,12 +189,12 @@ class Analysis:
 
     def static(self, track: Track) -> Mapping[str, NDArray[np.generic]]:
         """Arrays of the track as a whole, by name; empty where nothing was asked for."""
-        name = self._static[track.id]
+        name, more = self._static[track.id], self._attached.get(track.id, {})
         if name is None:
-            return {}
+            return more
         try:
             with np.load(self._data / name) as arrays:
-                return {n: arrays[n] for n in arrays.files}
+                return {n: arrays[n] for n in arrays.files} | more
         except (OSError, ValueError) as error:
             message = f"cannot be read: {error}"
             raise StateError(message, path=self._data / name, stage="analysis") from error

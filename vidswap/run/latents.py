@@ -7,20 +7,23 @@ again for the same encoder and recipe; an interrupted run goes on where it stopp
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from vidswap.engines import SwapEngine
 from vidswap.engines.crops import quad_of, tones
+from vidswap.engines.latentswap.inversion import Inversion
 from vidswap.errors import ShapeError
 from vidswap.faces.track import eight_bit
-from vidswap.media.decode import Reader, open_reader
+from vidswap.latents.cost import Cost
+from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.ops import ffhq
-from vidswap.recipe import SmoothOptions
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import writing
 from vidswap.run.latents_smooth import (
@@ -33,11 +36,14 @@ from vidswap.run.latents_smooth import (
 )
 from vidswap.run.latents_store import LatentStore
 from vidswap.run.lock import locked
+from vidswap.run.pick import pick
 from vidswap.run.prepare import Target
 from vidswap.run.request import Request
-from vidswap.types import F32, F64, U8, Box, Track
+from vidswap.types import F32, F64, I64, U8, Box, Track
 
 FOLDER = "latents"
+TUNED = "generator.safetensors"
+"""Ending of the file that holds a track's own generator."""
 BATCH = 8
 """Crops encoded at once, from any tracks."""
 CHECKPOINT = 64
@@ -46,13 +52,15 @@ GREY = 128
 """What a crop shows that lies wholly outside the frame; its code counts nothing."""
 
 
-@runtime_checkable
 class LatentEngine(Protocol):
     """What this stage asks of an engine that needs latents."""
 
-    input_size: int
-    size: int
-    encoder_digest: str
+    inversion: Inversion
+
+    @property
+    def size(self) -> int:
+        """Side of the crops that are generated, pixels."""
+        ...
 
     def encode(self, pictures: U8, /) -> F32:
         """(B, S, S, 3) → (B, L, D)."""
@@ -99,90 +107,148 @@ def prepare_latents(
     ids = {track.id for track in analysis.tracks} if chosen is None else set(chosen)
     wanted = [track for track in analysis.tracks if track.id in ids]
     folder = target.work / FOLDER
-    store = LatentStore(folder, latent_key(analysis, encoder))
-    missing = [track for track in wanted if store.files(track.id) is None]
+    store, missing = _look(folder, analysis, encoder, wanted)
     if missing:
         with writing(folder), locked(target.work):
             # Only now nobody else writes here; another run may have made some of them meanwhile.
-            store = LatentStore(folder, latent_key(analysis, encoder))
-            missing = [track for track in wanted if store.files(track.id) is None]
+            store, missing = _look(folder, analysis, encoder, wanted)
             if missing:
-                _make(request, target, analysis, encoder, store, missing)
+                stage = _Stage(request, target, analysis, encoder, store)
+                stage.encode([track for track in missing if store.files(track.id) is None])
+                stage.tune([t for t in wanted if not _tuned(store, encoder, t)])
     for track in wanted:
-        analysis.attach(track, store.files(track.id) or {})
+        path = store.beside(track.id, TUNED)
+        static = {"generator": np.array(str(path))} if encoder.inversion.tunes else {}
+        analysis.attach(track, store.files(track.id) or {}, static)
+
+
+def _look(
+    folder: Path, analysis: Analysis, engine: LatentEngine, wanted: Sequence[Track]
+) -> tuple[LatentStore, list[Track]]:
+    """What is there, and the tracks that still lack something."""
+    store = LatentStore(folder, latent_key(analysis, engine))
+    missing = [t for t in wanted if store.files(t.id) is None or not _tuned(store, engine, t)]
+    return store, missing
+
+
+def _tuned(store: LatentStore, engine: LatentEngine, track: Track) -> bool:
+    return not engine.inversion.tunes or store.beside(track.id, TUNED).is_file()
 
 
 def latent_key(analysis: Analysis, engine: LatentEngine) -> str:
     """Digest of everything that codes depend on: the analysis, the encoder and how it reads."""
     parts = {
         "analysis": dict(analysis.key),
-        "encoder": engine.encoder_digest,
-        "size": engine.input_size,
+        "codes": engine.inversion.digest,
+        "size": engine.inversion.input_size,
         "fine": fine_layer(engine.size),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _make(
-    request: Request,
-    target: Target,
-    analysis: Analysis,
-    engine: LatentEngine,
-    store: LatentStore,
-    tracks: Sequence[Track],
-) -> None:
-    options = request.recipe.smooth
-    store.begin(track.id for track in tracks)
-    jobs = {t.id: _begin(t, target, analysis, options, store.rows(t.id)) for t in tracks}
-    try:
-        with open_reader(target.info, request.recipe.decode) as reader:
-            _encode_frames(request, reader, analysis, engine, store, jobs)
-        for job in jobs.values():
-            store.finish(
-                job.track.id, _finished(job, target, store, options, fine_layer(engine.size))
-            )
-    finally:
-        store.close()
+class _Stage:
+    """One pass over what is missing."""
 
+    def __init__(
+        self,
+        request: Request,
+        target: Target,
+        analysis: Analysis,
+        engine: LatentEngine,
+        store: LatentStore,
+    ) -> None:
+        self._request, self._target, self._analysis = request, target, analysis
+        self._engine, self._store, self._options = engine, store, request.recipe.smooth
 
-def _begin(
-    track: Track, target: Target, analysis: Analysis, options: SmoothOptions, rows: int
-) -> _Wanted:
-    def meshes(start: int, stop: int) -> F32:
-        return analysis.meshes(track, track.start + start, track.start + stop)
+    def encode(self, tracks: Sequence[Track]) -> None:
+        """Make and smooth the codes of tracks."""
+        store, fine = self._store, fine_layer(self._engine.size)
+        store.begin(track.id for track in tracks)
+        jobs = [self._begin(track, store.rows(track.id)) for track in tracks]
+        try:
+            self._encode_frames(jobs)
+            for job in jobs:
+                store.finish(job.track.id, self._finished(job, fine))
+        finally:
+            store.close()
 
-    windows, moves = measures(meshes, track.frames)
-    matrices = steady(windows, _seconds(track, target), np.asarray(track.seen, float), options)
-    return _Wanted(track, matrices, moves, track.start + rows)
+    def tune(self, tracks: Sequence[Track]) -> None:
+        """Bend the generator to each of some tracks, whose codes are there."""
+        for track in tracks:
+            rows = self._store.files(track.id)
+            if rows is not None and self._engine.inversion.tunes:
+                self._tune(track, rows["latents"][0 : track.frames])
 
+    def _tune(self, track: Track, codes: F32) -> None:
+        job = self._begin(track, 0)
 
-def _seconds(track: Track, target: Target) -> F64:
-    return np.array([target.info.seconds(i) for i in range(track.start, track.stop)])
+        def crops(rows: I64) -> U8:
+            with open_reader(self._target.info, self._request.recipe.decode) as reader:
+                frames = pick(reader, (rows + track.start).tolist())
+                found = [_crop(f, job, self._analysis, self._engine.size)[0] for f in frames]
+            return np.stack(found)
 
+        def announce(cost: Cost) -> None:
+            self._note(f"track {track.id}", cost)
 
-def _encode_frames(
-    request: Request,
-    reader: Reader,
-    analysis: Analysis,
-    engine: LatentEngine,
-    store: LatentStore,
-    jobs: Mapping[int, _Wanted],
-) -> None:
-    """Decode what is missing, in order, and append codes and colours track by track."""
-    needed = _ranges([(j.next, j.track.stop) for j in jobs.values()])
-    total, done, waiting = sum(b - a for a, b in needed), 0, _Waiting(engine, store)
-    for start, stop in needed:
-        for frame in reader.frames(start, stop):
-            for job in jobs.values():
-                if job.next <= frame.index < job.track.stop:
-                    waiting.add(job, *_crop(frame, job, analysis, engine.input_size))
-            done += 1
-            if done % CHECKPOINT == 0:
-                waiting.flush()
-                store.checkpoint()
-            request.watch.progress("latents", done, total)
-    waiting.flush()
-    store.checkpoint()
+        trust = np.where(track.seen, track.confidence, 0.0).astype(np.float64)
+        target = self._store.beside(track.id, TUNED)
+        watch = self._request.watch.progress
+        self._engine.inversion.tune(codes, crops, trust, target, watch, announce)
+
+    def _note(self, what: str, cost: Cost) -> None:
+        self._request.watch.note(f"{what}: {cost}")
+
+    def _begin(self, track: Track, rows: int) -> _Wanted:
+        def meshes(start: int, stop: int) -> F32:
+            return self._analysis.meshes(track, track.start + start, track.start + stop)
+
+        windows, moves = measures(meshes, track.frames)
+        seen = np.asarray(track.seen, np.float64)
+        matrices = steady(windows, self._seconds(track), seen, self._options)
+        return _Wanted(track, matrices, moves, track.start + rows)
+
+    def _seconds(self, track: Track) -> F64:
+        return np.array([self._target.info.seconds(i) for i in range(track.start, track.stop)])
+
+    def _encode_frames(self, jobs: Sequence[_Wanted]) -> None:
+        """Decode what is missing, in order, and append codes and colours track by track."""
+        needed = _ranges([(j.next, j.track.stop) for j in jobs])
+        total, done = sum(b - a for a, b in needed), 0
+        size, waiting = self._engine.inversion.input_size, _Waiting(self._engine, self._store)
+        faces = sum(job.track.stop - job.next for job in jobs)
+        with open_reader(self._target.info, self._request.recipe.decode) as reader:
+            for frame in chain.from_iterable(reader.frames(a, b) for a, b in needed):
+                for job in jobs:
+                    if job.next <= frame.index < job.track.stop:
+                        crop, colours = _crop(frame, job, self._analysis, size)
+                        if not done and (cost := self._engine.inversion.cost(crop, faces)):
+                            self._note("codes", cost)
+                        waiting.add(job, crop, colours)
+                done += 1
+                if done % CHECKPOINT == 0:
+                    waiting.flush()
+                    self._store.checkpoint()
+                self._request.watch.progress("latents", done, total)
+        waiting.flush()
+        self._store.checkpoint()
+
+    def _finished(self, job: _Wanted, fine: int) -> Iterator[dict[str, Any]]:
+        """Final rows of a track, in blocks."""
+        raw, track = self._store.raw(job.track.id), job.track
+        codes, colours = raw["codes"], raw["colours"][0 : track.frames]
+        seconds, options = self._seconds(track), self._options
+        trust = np.where(track.seen & colours.any((1, 2)), track.confidence, 0.0)
+        trust = trust.astype(np.float64)
+        options = following_light(options, colours, trust)
+        skin = smoothed_colours(colours, trust, seconds, options)
+        start = 0
+        for block in smoothed_codes(
+            lambda a, b: codes[a:b], job.moves, trust, seconds, options, fine
+        ):
+            part = slice(start, start + len(block))
+            yield {"latents": block, "window": job.matrices[part], "tones": skin[part]}
+            start = part.stop
 
 
 class _Waiting:
@@ -229,24 +295,6 @@ def _crop(frame: Frame, job: _Wanted, analysis: Analysis, size: int) -> tuple[U8
     offset = np.array([box.left, box.top], np.float64)
     within = np.concatenate([matrix[:, :2], (matrix[:, :2] @ offset + matrix[:, 2])[:, None]], 1)
     return crop, tones(picture, mesh - offset, within) / np.float32(255)
-
-
-def _finished(
-    job: _Wanted, target: Target, store: LatentStore, options: SmoothOptions, fine: int
-) -> Iterator[dict[str, Any]]:
-    """Final rows of a track, in blocks."""
-    raw, track = store.raw(job.track.id), job.track
-    colours = raw["colours"][0 : track.frames]
-    seconds = _seconds(track, target)
-    trust = np.where(track.seen & colours.any((1, 2)), track.confidence, 0.0).astype(np.float64)
-    options = following_light(options, colours, trust)
-    skin = smoothed_colours(colours, trust, seconds, options)
-    windows, start = job.matrices, 0
-    codes = raw["codes"]
-    for block in smoothed_codes(lambda a, b: codes[a:b], job.moves, trust, seconds, options, fine):
-        part = slice(start, start + len(block))
-        yield {"latents": block, "window": windows[part], "tones": skin[part]}
-        start = part.stop
 
 
 def _ranges(parts: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

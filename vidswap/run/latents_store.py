@@ -116,6 +116,10 @@ class LatentStore:
             self._raw(track, name).unlink(missing_ok=True)
         return files
 
+    def beside(self, track: int, ending: str) -> Path:
+        """Where another file of a track lies."""
+        return self._folder / f"track-{track:05d}.{ending}"
+
     def _of(self, track: int) -> dict[str, Any]:
         entry: dict[str, Any] = self._state["tracks"].get(str(track), {})
         return entry

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidswap.engines import SwapEngine, create
+from vidswap.engines import Execution, SwapEngine, create
 from vidswap.errors import RecipeError, StateError
 from vidswap.media.containers import SUFFIXES, check_streams
 from vidswap.media.encode import EncoderPlan, plan_encoder
@@ -111,7 +111,8 @@ def engine_of(request: Request) -> SwapEngine:
         WeightsError: Weights are missing, or not what they should be.
     """
     recipe = request.recipe
-    return create(recipe.engine, device_of(recipe), recipe.run.precision)
+    how = Execution(device_of(recipe), recipe.run.precision, recipe.invert)
+    return create(recipe.engine, how)
 
 
 def prepare(request: Request) -> Job:

@@ -5,13 +5,15 @@ What the paper leaves open for video is as in this package throughout: codes smo
 one, crops cut and laid back with one smoothed window, colours held to the footage's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines import crops
+from vidswap.engines import Execution, crops
+from vidswap.engines.latentswap.inversion import Inversion
 from vidswap.engines.latentswap.mixing import shares
 from vidswap.engines.latentswap.networks import Networks
 from vidswap.errors import NoFaceError, ShapeError, StateError
@@ -38,38 +40,41 @@ class Identity:
     """(L, D)"""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SwapPlan:
+    """A person on one track."""
+
+    codes: F32
+    """(L, D) of the person."""
+    generator: Path | None = None
+    """The generator that was tuned to the track."""
+
+
 class LatentSwap:
     """``SwapEngine`` of three networks: encoder, mixer, generator."""
 
     name = "latentswap"
     needs: frozenset[Need] = frozenset({"mesh", "latents"})
 
-    def __init__(
-        self, options: LatentSwapEngine, device: str = "cpu", precision: str = "fp32"
-    ) -> None:
+    def __init__(self, options: LatentSwapEngine, execution: Execution | None = None) -> None:
+        how = execution or Execution()
+        names = options.weights
+        if how.invert.encoder is not None:
+            names["encoder"] = how.invert.encoder
         self.options = options
-        self.networks = Networks(options.weights, device, precision)
+        self.networks = Networks(names, how.device, how.precision)
+        self.inversion = Inversion(self.networks, how.invert)
         self._share = shares(self.networks.layers, options.similarity, options.layers)
-        self._batch = BATCH.get(device.partition(":")[0], GPU_BATCH)
+        self._batch = BATCH.get(how.device.partition(":")[0], GPU_BATCH)
 
     @property
     def size(self) -> int:
         """Side of the crops that are generated, pixels."""
         return self.networks.size
 
-    @property
-    def input_size(self) -> int:
-        """Side of the crops that ``encode`` reads, pixels."""
-        return self.networks.input_size
-
-    @property
-    def encoder_digest(self) -> str:
-        """What the codes of ``encode`` depend on besides the crops."""
-        return self.networks.encoder_digest
-
     def encode(self, pictures: U8) -> F32:
         """(B, S, S, 3) FFHQ crops → (B, L, D) codes; a batch gives what its faces give alone."""
-        return self._in_batches(self.networks.encode, pictures)
+        return self._in_batches(self.inversion.encode, pictures)
 
     def identify(self, sources: Sequence[SourceFace]) -> Identity:
         """Codes of one person: the geometric median over photographs, the better ones counting more.
@@ -83,49 +88,53 @@ class LatentSwap:
 
     def plan(
         self, track: Track, static: Mapping[str, NDArray[np.generic]], identity: Identity
-    ) -> Identity:
-        """Nothing depends on the track as a whole: pass one stored it frame by frame."""
-        del track, static
-        return identity
+    ) -> SwapPlan:
+        """Whom to put in, and the generator that was tuned to the track if there is one."""
+        del track
+        tuned = static.get("generator")
+        return SwapPlan(identity.codes, None if tuned is None else Path(str(tuned)))
 
-    def footprint(self, at: TrackFrame, plan: Identity) -> Box:
+    def footprint(self, at: TrackFrame, plan: SwapPlan) -> Box:
         """The face's outline with the forehead, on even pixels."""
         del plan
         return crops.around(crops.outline(at.mesh))
 
-    def swap(self, faces: Sequence[TargetFace], plans: Sequence[Identity]) -> list[Patch | None]:
+    def swap(self, faces: Sequence[TargetFace], plans: Sequence[SwapPlan]) -> list[Patch | None]:
         """Generate and compose each face; None where it has turned away or is too doubtful."""
         strengths = [self._strength(face) for face in faces]
         wanted = [i for i, strength in enumerate(strengths) if strength > 0]
         patches: list[Patch | None] = [None] * len(faces)
         if not wanted:
             return patches
-        target = np.stack([row(faces[i].at, "latents") for i in wanted])
-        source = np.stack([plans[i].codes for i in wanted])
-        pictures = self.generate(source, target)
-        for i, picture in zip(wanted, pictures, strict=True):
-            patches[i] = self._compose(faces[i], picture, strengths[i])
+        for generator in dict.fromkeys(plans[i].generator for i in wanted):
+            group = [i for i in wanted if plans[i].generator == generator]
+            target = np.stack([row(faces[i].at, "latents") for i in group])
+            source = np.stack([plans[i].codes for i in group])
+            pictures = self.generate(source, target, generator)
+            for i, picture in zip(group, pictures, strict=True):
+                patches[i] = self._compose(faces[i], picture, strengths[i])
         return patches
 
-    def generate(self, source: F32, target: F32) -> F32:
+    def generate(self, source: F32, target: F32, generator: Path | None = None) -> F32:
         """Swapped faces.
 
         Args:
             source: (B, L, D) codes of the identity.
             target: (B, L, D) codes of the rest.
+            generator: One that was tuned.
 
         Returns:
             (B, S, S, 3) in [0, 1].
         """
-        return self._in_batches(self._generate, source, target)
 
-    def _generate(self, source: F32, target: F32) -> F32:
-        if self._share.any():
-            target = target + self._share * (self.networks.mix(source, target) - target)
-        return self.networks.generate(target)
+        def made(source: F32, target: F32) -> F32:
+            if self._share.any():
+                target = target + self._share * (self.networks.mix(source, target) - target)
+            return self.networks.generate(target, generator)
 
-    def _in_batches(self, function: object, *arrays: NDArray[np.generic]) -> F32:
-        assert callable(function)
+        return self._in_batches(made, source, target)
+
+    def _in_batches(self, function: Callable[..., F32], *arrays: NDArray[np.generic]) -> F32:
         count, size = len(arrays[0]), self._batch
         parts = []
         for start in range(0, count, size):
@@ -136,7 +145,7 @@ class LatentSwap:
     def _crop(self, face: SourceFace) -> U8:
         try:
             window = ffhq.window(face.mesh[:, :2].astype(np.float64))
-            return ffhq.crop(face.rgb, window.quad, ffhq.CropOptions(self.input_size))
+            return ffhq.crop(face.rgb, window.quad, ffhq.CropOptions(self.inversion.input_size))
         except ShapeError as error:
             message = f"the landmarks found span no face ({error})"
             raise NoFaceError(message, path=face.path, stage="source") from error

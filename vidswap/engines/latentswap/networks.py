@@ -1,5 +1,6 @@
 """The three networks of LatentSwap: found and checked at once, read when they are first needed."""
 
+import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,16 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vidswap import zoo
+from vidswap import schema, zoo
 from vidswap.errors import WeightsError
-from vidswap.models.e4e import Autoencoder
+from vidswap.latents.encode import EncoderInverter, encoder_of
+from vidswap.models.e4e import Autoencoder, Encoder
 from vidswap.models.latentswap import LatentMixer
 from vidswap.models.layers import freeze
+from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.types import F32, U8
-from vidswap.weights import manifest
+from vidswap.weights import formats, manifest
 from vidswap.weights.cache import Store, hash_file
 
 STAGE = "weights"
+TUNED = 2
+"""Tuned generators kept in memory: faces of so many tracks alternate within a scene."""
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -77,9 +82,7 @@ def part(role: str, network: nn.Module) -> nn.Module | None:
     makes_pictures = hasattr(network, "synthesis")
     if role == "generator":
         return network if makes_pictures else None
-    config = getattr(network, "config", None)
-    reads_pictures = hasattr(config, "input_size") and hasattr(config, "num_ws")
-    return network if reads_pictures and not makes_pictures else None
+    return network if isinstance(network, Encoder) else None
 
 
 def shape(role: str, network: Any) -> Shape:
@@ -110,6 +113,7 @@ class Networks:
     device: str = "cpu"
     precision: str = "fp32"
     store: Store = field(default_factory=Store.default)
+    _tuned: dict[Path, nn.Module] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Find the files and compare what they hold; no tensor is read."""
@@ -142,11 +146,20 @@ class Networks:
         return self.shapes["generator"].size
 
     @cached_property
-    def encoder_digest(self) -> str:
-        """What stored codes depend on: SHA-256 of the encoder's weights, and the arithmetic."""
-        record = self.store.record(self.names["encoder"])
-        digest = record.stored_sha256 if record else hash_file(self._paths["encoder"])[0]
+    def is_stylegan2(self) -> bool:
+        """Whether the generator is one that can be projected into and tuned."""
+        return isinstance(self._part("generator"), StyleGAN2)
+
+    def digest(self, role: str) -> str:
+        """What results depend on: SHA-256 of the weights in one place, and the arithmetic."""
+        record = self.store.record(self.names[role])
+        digest = record.stored_sha256 if record else hash_file(self._paths[role])[0]
         return digest if self.precision == "fp32" else f"{digest}-{self.precision}"
+
+    def tensor(self, pictures: U8) -> Tensor:
+        """(B, S, S, 3) pictures → (B, 3, S, S) in [-1, 1] on the device."""
+        array = torch.from_numpy(np.array(pictures, order="C")).to(self.device)
+        return array.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @torch.inference_mode()
     def encode(self, crops: U8) -> F32:
@@ -158,10 +171,8 @@ class Networks:
         Returns:
             (B, layers, width)
         """
-        pictures = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device)
-        pictures = pictures.permute(0, 3, 1, 2).float() / 127.5 - 1
         with self._arithmetic():
-            codes = self._encoder(pictures)
+            codes = self._inverter.invert(self.tensor(crops))
         return self._numbers("encoder", codes)
 
     @torch.inference_mode()
@@ -175,10 +186,19 @@ class Networks:
         return self._numbers("mixer", mixed)
 
     @torch.inference_mode()
-    def generate(self, codes: F32) -> F32:
-        """(B, layers, width) codes → (B, S, S, 3) pictures in [0, 1], with the stored noise."""
+    def generate(self, codes: F32, tuned: Path | None = None) -> F32:
+        """Pictures of codes, with the stored noise.
+
+        Args:
+            codes: (B, layers, width)
+            tuned: A generator that ``save_generator`` stored, in place of the usual one.
+
+        Returns:
+            (B, S, S, 3) in [0, 1].
+        """
+        network = self.generator(tuned)
         with self._arithmetic():
-            pictures = self._generator.synthesis(torch.from_numpy(codes).to(self.device))
+            pictures = network.synthesis(torch.from_numpy(codes).to(self.device))
         rgb = (pictures.float() * 0.5 + 0.5).clamp(0, 1)
         return self._numbers("generator", rgb.permute(0, 2, 3, 1).contiguous())
 
@@ -199,27 +219,62 @@ class Networks:
         kind = torch.device(self.device).type
         return torch.autocast(kind, wanted, enabled=wanted is not torch.float32)
 
+    def generator(self, tuned: Path | None = None) -> Any:
+        """The generator, or one that was tuned; the last few of those stay loaded."""
+        if tuned is None:
+            return self._generator
+        if tuned not in self._tuned:
+            while len(self._tuned) >= TUNED:
+                self._tuned.pop(next(iter(self._tuned)))
+            self._tuned[tuned] = self._ready(zoo.load_file(tuned))
+        return self._tuned[tuned]
+
+    def save_generator(self, network: StyleGAN2, target: Path) -> None:
+        """Store a generator so that ``generator`` reads it; it appears whole or not at all.
+
+        Raises:
+            WeightsError: It cannot be written.
+        """
+        metadata = {
+            "vidswap": "1", "names": "own", "arch": "stylegan2-generator", "settings": "{}",
+            "config": json.dumps(schema.encode(network.config)), "source": self.names["generator"],
+        }  # fmt: skip
+        formats.write_safetensors(target, network.state_dict(), metadata)
+
     @cached_property
-    def _encoder(self) -> nn.Module:
+    def encoder(self) -> nn.Module:
+        """The encoder, loaded."""
         return self._load("encoder")
+
+    @cached_property
+    def _inverter(self) -> EncoderInverter:
+        return EncoderInverter(encoder_of(self.encoder, self.names["encoder"]))
 
     @cached_property
     def _mixer(self) -> nn.Module:
         return self._load("mixer")
 
     @cached_property
-    def _generator(self) -> Any:
+    def _generator(self) -> nn.Module:
         return self._load("generator")
 
     def _load(self, role: str) -> nn.Module:
-        network = part(role, zoo.load_file(self._paths[role]))
+        # Networks are first needed where gradients are off, but tuning and projection follow them.
+        with torch.inference_mode(mode=False):
+            network = part(role, zoo.load_file(self._paths[role]))
         assert network is not None  # the outline had it
+        return self._ready(network)
+
+    def _ready(self, network: nn.Module) -> nn.Module:
         network.to(self.device)
         freeze(network)
         return network
 
+    def _part(self, role: str) -> nn.Module | None:
+        return part(role, zoo.outline_file(self._paths[role]))
+
     def _outline(self, role: str) -> Shape:
-        network = part(role, zoo.outline_file(self._paths[role]))
+        network = self._part(role)
         if network is None:
             raise WeightsError(
                 f"{self.names[role]} cannot be the {role} of LatentSwap",

@@ -25,11 +25,8 @@ class Mesh:
     name = "mesh"
     needs: frozenset[Need] = frozenset({"mesh", "appearance"})
 
-    def __init__(self, options: MeshEngine, device: str = "cpu", precision: str = "fp32") -> None:
-        del (
-            device,
-            precision,
-        )  # per-pixel work on small boxes: a GPU would spend its time on transfers
+    def __init__(self, options: MeshEngine, execution: object = None) -> None:
+        del execution  # per-pixel work on small boxes: a GPU would spend its time on transfers
         self.options = options
         self._mesh = FaceMesh.load()
 
