@@ -9,10 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vidswap import __version__
-from vidswap.errors import MediaError
+from vidswap.errors import MediaError, VidswapError
 from vidswap.farm.clip import Share
 from vidswap.farm.folder import TEMPLATE
-from vidswap.farm.plan import Planned, Planner, PlanOptions, Wanted, check_people, with_outputs
+from vidswap.farm.outage import Outage
+from vidswap.farm.plan import (
+    Planned,
+    Planner,
+    PlanOptions,
+    Wanted,
+    check_people,
+    check_weights,
+    with_outputs,
+)
 from vidswap.farm.pool import Pool
 from vidswap.farm.queue import Queue
 from vidswap.farm.stopping import Stop
@@ -22,6 +31,8 @@ from vidswap.farm.sweep import LEASE_SECONDS, Sweeper
 HOME = ".vidswap"
 """Folder in OUT for queue, ledger and summary."""
 LOOK_SECONDS = 0.3
+SAY_SECONDS = 30.0
+"""Between two summaries of a batch that is not finished."""
 LOOKS = 200
 """Clips whose state is looked up each time."""
 REMEMBERED = 20_000
@@ -94,6 +105,8 @@ class _State:
     )
     refused: dict[Path, tuple[int, int] | None] = field(default_factory=dict)
     """Clips that a watching batch does not take again until they change, with their stamps."""
+    trouble: str = ""
+    """What the last look at the folder met."""
 
 
 class Batch:
@@ -118,6 +131,7 @@ class Batch:
         self._queue = Queue.create(options.queue or options.home / "queue")
         self._planner = Planner(self._queue, options.home / "outputs", options.plan)
         self._sweeper = Sweeper(self._queue, options.lease)
+        self._outage = Outage(self._queue.root, told.warn)
         self._state = _State()
         self._began = time.monotonic()
         self._begun = datetime.now(UTC).isoformat(timespec="seconds")
@@ -151,6 +165,8 @@ class Batch:
         first = not state.counts["clips"]
         if first and fresh:
             check_people(fresh[0].request)
+        if self._options.workers:
+            check_weights({one.request.recipe for one in fresh})
         state.counts["before"] = state.counts["unstable"] = 0
         for planned in self._planner.plan(fresh, self._stop.wanted.wait):
             self._sort(planned)
@@ -189,10 +205,10 @@ class Batch:
 
     def _follow(self, pool: Pool) -> None:
         """Keep workers alive until the last clip has its fate."""
-        scanned = time.monotonic()
+        scanned = said = time.monotonic()
         while not self._stop.wanted.is_set() and not self._is_late():
             if self._options.watch and time.monotonic() - scanned > self._options.interval:
-                self._scan()
+                self._scan_again()
                 scanned = time.monotonic()
             if not self._state.pending and not self._options.watch:
                 return
@@ -200,10 +216,33 @@ class Batch:
             self._stop.wanted.wait(LOOK_SECONDS)
             for remark in pool.reap():
                 self._told.warn(remark)
-            self._sweeper.sweep()
-            self._look(LOOKS)
+            with self._outage.bearing():
+                self._sweeper.sweep()
+                self._look(LOOKS)
+            if time.monotonic() - said > SAY_SECONDS:
+                self._say()
+                said = time.monotonic()
         if self._is_late():
             self._told.warn(f"--deadline: {len(self._state.pending)} clips are left")
+
+    def _scan_again(self) -> None:
+        """A folder that is away for a while, or a name clash, does not end a batch that watches."""
+        try:
+            self._scan()
+        except VidswapError as error:
+            if str(error) != self._state.trouble:
+                self._told.warn(str(error))
+            self._state.trouble = str(error)
+        else:
+            self._state.trouble = ""
+
+    def _say(self) -> None:
+        """What a person wants to know who looks in the middle of the night."""
+        done, total = self._sweeper.parts()
+        if total:
+            self._told.note(f"{done} of {total} parts of shared clips are done")
+        if self._state.rows:
+            self._sum_up()
 
     def _is_late(self) -> bool:
         limit = self._options.seconds

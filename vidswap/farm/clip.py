@@ -18,7 +18,7 @@ from vidswap.farm import ledger
 from vidswap.farm.claim import Claim
 from vidswap.farm.ledger import Entry, Identity
 from vidswap.farm.memory import halving
-from vidswap.farm.task import Bench, Outcome, OutdatedError
+from vidswap.farm.task import Bench, Outcome, OutdatedError, check_machine
 from vidswap.farm.token import FencedError, Item, key_of
 from vidswap.recipe import Recipe
 from vidswap.run.job import check_output, default_work
@@ -148,6 +148,7 @@ def run_clip(claim: Claim, bench: Bench) -> Outcome:
     """
     watch = Watch(progress=_progress(bench), note=bench.note, warn=bench.warn)
     clip = Clip.decode(claim.item.payload, watch)
+    check_machine(clip.request.recipe)
     clip.check_input()
     clip.check_output()
     _take_over(clip, claim)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from vidswap.errors import RecipeError
+from vidswap.errors import VidswapError
 from vidswap.recipe import Recipe
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ def halving(recipe: Recipe, work: Callable[[Recipe], T], note: Callable[[str], N
         note: Told of each step.
 
     Raises:
-        RecipeError: Memory runs out with the smallest batch too.
+        VidswapError: Memory runs out with the smallest batch too.
     """
     while True:
         try:
@@ -55,7 +55,7 @@ def halving(recipe: Recipe, work: Callable[[Recipe], T], note: Callable[[str], N
                 raise
             less = smaller(recipe)
             if less is None:
-                raise RecipeError(
+                raise VidswapError(
                     f"out of memory even with run.batch=1 and run.queue=1: {type(error).__name__} {error}",
                     stage="memory",
                     hint="fewer workers, a larger --max-ram or --max-vram, or another machine",

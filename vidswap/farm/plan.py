@@ -16,7 +16,7 @@ from vidswap.farm.clip import Clip, Share
 from vidswap.farm.folder import check_template, fill
 from vidswap.farm.queue import Queue
 from vidswap.farm.token import State, describe_error
-from vidswap.recipe import Recipe
+from vidswap.recipe import Recipe, engine_weights
 from vidswap.run.job import check_input, same_file
 from vidswap.run.prepare import photos_of
 from vidswap.run.request import Request
@@ -277,6 +277,21 @@ def check_people(request: Request) -> None:
         check_input(photo, "photo")
 
 
+def check_weights(recipes: Iterable[Recipe]) -> None:
+    """Refuse a batch whose weights are not on this machine.
+
+    Raises:
+        WeightsError: Naming those that are missing, and how to get them.
+    """
+    for recipe in recipes:
+        for name in engine_weights(recipe).values():
+            from vidswap.weights.cache import Store
+            from vidswap.weights.manifest import get
+
+            store = Store.default()
+            store.require(get(name, store.root))
+
+
 def weights_digest(recipe: Recipe) -> str:
     """Digest of the weights that a recipe names, as they were imported on this machine.
 
@@ -287,7 +302,7 @@ def weights_digest(recipe: Recipe) -> str:
     from vidswap.weights.cache import Store
 
     names = {manifest.name for manifest in weights_in_use(recipe)}
-    names |= set(getattr(recipe.engine, "weights", {}).values())
+    names |= set(engine_weights(recipe).values())
     store = Store.default()
     records = {name: store.record(name) for name in names}
     found = sorted((n, "" if r is None else r.stored_sha256) for n, r in records.items())

@@ -17,7 +17,7 @@ from vidswap.errors import StateError, VidswapError
 from vidswap.farm.claim import Claim
 from vidswap.farm.clip import Clip, renamed, staged_request
 from vidswap.farm.memory import halving
-from vidswap.farm.task import Bench, Outcome
+from vidswap.farm.task import Bench, Outcome, check_machine
 from vidswap.farm.token import KEY_DIGITS, FencedError, Item
 from vidswap.recipe import Recipe
 from vidswap.run.request import Request, Watch
@@ -231,6 +231,7 @@ def _clip_of(claim: Claim, bench: Bench) -> tuple[Clip, int]:
     bench.pulse()
     payload = claim.item.payload
     clip = Clip.decode(claim.queue.item(payload["clip"]).payload)
+    check_machine(clip.request.recipe)
     clip.check_input()
     return clip, int(payload["number"])
 

@@ -32,7 +32,8 @@ class Stop:
         self.wanted = threading.Event()
         self.code = 0
         self._over = threading.Event()
-        self._busy = False
+        self._busy = self._listening = False
+        self._timers: list[threading.Timer] = []
         self._last: Callable[[], None] | None = None
 
     @contextmanager
@@ -51,9 +52,13 @@ class Stop:
 
         numbers = (signal.SIGINT, signal.SIGTERM)
         before = [signal.signal(number, stop) for number in numbers]
+        self._listening = True
         try:
             yield
         finally:
+            self._listening = False
+            for timer in self._timers:
+                timer.cancel()
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
@@ -67,9 +72,7 @@ class Stop:
             return
         self.code = code
         self.wanted.set()
-        timer = threading.Timer(self.grace, self._end, [signal.SIGTERM])
-        timer.daemon = True
-        timer.start()
+        self._later(self.grace, self._end, signal.SIGTERM)
 
     @contextmanager
     def working(self, last: Callable[[], None]) -> Iterator[None]:
@@ -96,13 +99,19 @@ class Stop:
 
     def _end(self, signum: int) -> None:
         self._over.set()
-        timer = threading.Timer(LAST_SECONDS, self._leave)
-        timer.daemon = True
-        timer.start()
-        if threading.current_thread() is not threading.main_thread():
-            _signal_main(signum)
-        elif self._busy:
+        self._later(LAST_SECONDS, self._leave)
+        if not self._busy:
+            return
+        if threading.current_thread() is threading.main_thread():
             raise StoppedError
+        if self._listening:
+            _signal_main(signum)
+
+    def _later(self, seconds: float, what: Callable[..., None], *arguments: int) -> None:
+        timer = threading.Timer(seconds, what, arguments)
+        timer.daemon = True
+        self._timers.append(timer)
+        timer.start()
 
     def _leave(self) -> None:
         """A call into a codec does not return: give the work back and go without it."""

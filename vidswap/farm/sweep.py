@@ -115,6 +115,11 @@ class Sweeper:
                 continue
             (self.queue.root / "blocked" / str(token)).unlink(missing_ok=True)
 
+    def parts(self) -> tuple[int, int]:
+        """How many of the items that others wait for are known to be done, and of how many."""
+        total = sum(len(self.queue.waits_for(token)[1]) for token in self._met)
+        return sum(self._met.values()), total
+
     def _next_state(self, token: Token, after: tuple[str, ...]) -> tuple[State, str]:
         """State and key of the first item a token waits for; ``done`` where all are.
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from vidswap.errors import NoFaceError, RecipeError, StateError
+from vidswap.errors import NoFaceError, RecipeError, StateError, WeightsError
 from vidswap.farm.claim import Claim
+from vidswap.recipe import Recipe
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -61,13 +62,36 @@ class OutdatedError(StateError):
     code = "outdated"
 
 
+class MachineError(RecipeError):
+    """This machine cannot do what the recipe asks for; another may."""
+
+    code = "machine"
+
+
+def check_machine(recipe: Recipe) -> None:
+    """Refuse to begin what this machine has no device for.
+
+    Raises:
+        MachineError: The recipe names one that is not here.
+    """
+    from vidswap.run.prepare import device_of
+
+    try:
+        device_of(recipe)
+    except RecipeError as error:
+        raise MachineError(error.message, stage="device", hint=error.hint) from error
+
+
 def is_final(error: BaseException) -> bool:
     """Whether trying again would certainly fail again."""
-    return isinstance(error, RecipeError | NoFaceError | OutdatedError)
+    permanent = isinstance(error, RecipeError | NoFaceError | OutdatedError)
+    return permanent and not isinstance(error, MachineError)
 
 
 def is_environment(error: BaseException | None) -> bool:
-    """Whether the machine is at fault, so that every other item would fail as well."""
+    """Whether the machine is at fault, so that every other item would fail on it as well."""
+    if isinstance(error, WeightsError | MachineError):
+        return True
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
             return True

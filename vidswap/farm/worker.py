@@ -1,24 +1,28 @@
 """Takes items from a queue and does them, one after the other."""
 
 import os
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidswap.errors import MediaError, VidswapError
 from vidswap.farm.budget import Budget
 from vidswap.farm.claim import BEATS, Claim, claim
+from vidswap.farm.outage import Outage
 from vidswap.farm.owner import Owner, this_process
 from vidswap.farm.queue import Queue
 from vidswap.farm.stopping import Stop, StoppedError
 from vidswap.farm.sweep import LEASE_SECONDS, Sweeper
-from vidswap.farm.task import Bench, Task, is_environment, is_final
+from vidswap.farm.task import Bench, MachineError, Task, is_environment, is_final
 from vidswap.farm.token import FencedError, Token
 
 IDLE_SECONDS = 0.5
 """Between two looks at a queue that has nothing to claim."""
+BUGS = 5
+"""Items in a row that fail with a bug before a worker takes no more."""
 IDLE_MOST = 5.0
 """The same where nothing has come for long."""
 
@@ -33,7 +37,7 @@ class WorkerOptions:
     limit: int | None = None
     """End after so many items."""
     seconds: float | None = None
-    """Take no more work after so long."""
+    """Stop after so long, with the grace that a signal gives."""
     budget: Budget = field(default_factory=Budget)
 
 
@@ -86,7 +90,8 @@ class Worker:
         self._sweeper = Sweeper(queue, options.lease)
         self._salt = int.from_bytes(os.urandom(4), "big")
         self._tally = Tally()
-        self._began = time.monotonic()
+        self._outage = Outage(queue.root, bench.warn)
+        self._bugs = 0
         self._swept = float("-inf")
 
     def run(self) -> Tally:
@@ -97,29 +102,45 @@ class Worker:
                 is given back.
         """
         idle = IDLE_SECONDS
-        while not self._is_over():
-            self._sweep()
-            self._sweeper.unblock()
-            found = claim(self._queue, self._owner, self._salt) if self._has_disk() else None
-            if found is not None:
-                idle = IDLE_SECONDS
-                self._do(found)
-            elif not self._options.stay and self._queue.drained():
-                break
-            else:
-                self._stop.wanted.wait(idle)
-                idle = min(idle * 1.3, IDLE_MOST)
+        with self._limited():
+            while not self._is_over():
+                found, empty = None, False
+                with self._outage.bearing():
+                    found = self._next()
+                    empty = found is None and not self._options.stay and self._queue.drained()
+                if found is not None:
+                    idle = IDLE_SECONDS
+                    self._do(found)
+                elif empty:
+                    break
+                else:
+                    self._stop.wanted.wait(idle)
+                    idle = min(idle * 1.3, IDLE_MOST)
         return self._tally
+
+    def _next(self) -> Claim | None:
+        self._sweep()
+        self._sweeper.unblock()
+        return claim(self._queue, self._owner, self._salt) if self._has_disk() else None
 
     def _is_over(self) -> bool:
         done = self._tally.done + self._tally.failed
-        if self._options.limit is not None and done >= self._options.limit:
-            return True
-        late = self._options.seconds is not None and self._age() >= self._options.seconds
-        return late or self._stop.wanted.is_set()
+        enough = self._options.limit is not None and done >= self._options.limit
+        return enough or self._stop.wanted.is_set()
 
-    def _age(self) -> float:
-        return time.monotonic() - self._began
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Stop when the time is over, with the same grace as for a signal."""
+        if self._options.seconds is None:
+            yield
+            return
+        timer = threading.Timer(self._options.seconds, self._stop.ask, [0])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _sweep(self) -> None:
         now = time.monotonic()
@@ -135,6 +156,7 @@ class Worker:
         try:
             with taken.beating(self._options.lease), self._stop.working(lambda: leave(taken)):
                 how = self._commit(taken)
+            self._bugs = 0
         except FencedError:
             how = "lost"
         except (StoppedError, KeyboardInterrupt):
@@ -145,6 +167,7 @@ class Worker:
                 taken.release()
                 raise _as_known(error, self._queue.root) from error
             how = self._fail(taken, error)
+            self._count_bug(error)
         self._told(taken.token, how)
         self._tally = replace(self._tally, **{how: getattr(self._tally, how) + 1})
 
@@ -175,6 +198,17 @@ class Worker:
             return "lost"
         self._bench.warn(f"{self._name(taken.token)}: attempt {taken.token.fails + 1}: {error}")
         return "failed"
+
+    def _count_bug(self, error: Exception) -> None:
+        """End where nothing works: one broken machine must not try every clip of a queue."""
+        self._bugs = 0 if isinstance(error, VidswapError) else self._bugs + 1
+        if self._bugs >= BUGS:
+            raise MachineError(
+                f"{BUGS} items in a row failed in ways that nobody foresaw; the last one: "
+                f"{type(error).__name__}: {error}",
+                stage="worker",
+                hint="vidswap doctor; the items go to other workers or to quarantine",
+            ) from error
 
     def _name(self, token: Token) -> str:
         """What a user calls an item."""
