@@ -1,5 +1,6 @@
 """Finishes a track: everything that couples its frames, in windows, from spool to stored rows."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,8 @@ class Finisher:
         name = f"{track.name}.static.npz"
         with (self._folder / name).open("wb") as file:
             np.savez(file, **{n: np.asarray(a) for n, a in track.static.items()})
+            file.flush()
+            os.fsync(file.fileno())
         return name
 
 

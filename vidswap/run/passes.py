@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from vidswap.engines import Plan
 from vidswap.errors import NoFaceError, StateError
 from vidswap.run.analyse import analyse
-from vidswap.run.analysis import Analysis
+from vidswap.run.analysis import NAME, Analysis
 from vidswap.run.job import writing
 from vidswap.run.lock import locked
 from vidswap.run.people import Person, cast_tracks
@@ -33,7 +33,7 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
     try:
         analysis = require(request, target, needs)
     except StateError as error:
-        if target.work.exists():
+        if (target.work / NAME).exists():
             request.watch.note(f"analysing anew: {error.message}")
     else:
         request.watch.note(f"using the analysis in {target.work}")

@@ -22,6 +22,7 @@ import numpy as np
 from vidswap.errors import StateError, VidswapError
 from vidswap.recipe import Recipe
 from vidswap.run.analysis import analysis_key
+from vidswap.run.atomic import flush
 from vidswap.run.collect import Part
 from vidswap.run.rows import RowFile
 from vidswap.types import Need, VideoInfo
@@ -163,7 +164,7 @@ class Draft:
             json.dump(table, text)
             text.flush()
             os.fsync(text.fileno())
-        flush_folder(self.folder)
+        flush(self.folder)
         try:
             self.folder.rename(self._place)
         except OSError:
@@ -173,7 +174,7 @@ class Draft:
                 self._place.rename(aside)
             self.folder.rename(self._place)
             shutil.rmtree(aside, ignore_errors=True)
-        flush_folder(self._place.parent)
+        flush(self._place.parent)
 
 
 def read_span(place: Path, task: SpanTask) -> SpanResult | None:
@@ -211,17 +212,6 @@ def storing(work: Path) -> Iterator[None]:
             raise
         message = f"cannot store the analysis: {error.strerror or error}"
         raise StateError(message, path=work, stage="analyse") from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    if os.name == "nt":  # folders have no file descriptor there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hash(path: Path) -> str:

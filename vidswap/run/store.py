@@ -13,6 +13,7 @@ from uuid import uuid4
 import numpy as np
 
 from vidswap.run.analysis import NAME
+from vidswap.run.atomic import flush
 from vidswap.run.finish import Collected
 from vidswap.run.stored_info import encode_info
 from vidswap.types import Shot, VideoInfo
@@ -84,7 +85,9 @@ class Store:
         # Data of this name are those of a damaged analysis, or of one that is done anew.
         shutil.rmtree(self._place, ignore_errors=True)
         self.data.rename(self._place)
+        flush(self._place)
         (self._place / NAME).replace(self._folder / NAME)
+        flush(self._folder)
         for old in self._folder.glob(f"{PREFIX}*"):
             if old != self._place:
                 shutil.rmtree(old, ignore_errors=True)
