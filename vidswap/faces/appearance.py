@@ -56,7 +56,8 @@ class AppearanceCollector:
     unwrapped face; cells that are turned away keep their last value.
 
     Static arrays: ``texture`` u8 (256, 256, 3) and ``texture_weight`` u8 (256, 256) the median
-    unwrapped face and how well it was seen; ``light_mean`` float32 (24, 24, 3); ``shape`` float32
+    unwrapped face and how well it was seen; ``texture_spread`` float16 (128, 128) median absolute
+    deviation of log brightness between frames; ``light_mean`` float32 (24, 24, 3); ``shape`` float32
     (468, 3) the median face in canonical units; ``iris`` float32 (3,) log iris colour against the
     cheeks, NaN when never seen; ``detail`` float32 (4,) spread of the luma's
     high-pass at 1.2 and 3 px, the face scale in px it was measured at, and its root mean square.
@@ -222,6 +223,7 @@ class AppearanceCollector:
         return {
             "texture": median,
             "texture_weight": np.round(weight.mean(0)).astype(np.uint8),
+            "texture_spread": _spread(texture, weight, median),
             "light_mean": light.astype(np.float32),
             "shape": np.median(kept["shape"].astype(np.float32), axis=0).astype(np.float32),
             "iris": _nan_median(list(kept["iris"].astype(np.float32))),
@@ -320,6 +322,31 @@ def _weighted_median(stack: U8, weight: U8) -> U8:
     above = np.take_along_axis(ranked, count // 2, -1)[..., 0]
     median = np.where(count[..., 0] > 0, (below.astype(np.float32) + above) / 2, 0)
     return np.round(median).astype(np.uint8)
+
+
+def _spread(stack: U8, weight: U8, median: U8) -> NDArray[np.float16]:
+    """(128, 128) how much a texel's log brightness usually differs from the median's, exposure apart."""
+    luma = np.log(_small(np.stack([t.mean(-1) for t in stack])) + 15)
+    usual = np.log(_small(median.mean(-1)[None]) + 15)
+    seen = _small(weight) > 60
+    away = luma - usual
+    for row, good in zip(away, seen, strict=True):
+        row -= np.median(row[good]) if good.any() else 0.0
+    ranked = np.sort(np.where(seen, np.abs(away), np.inf), axis=0)
+    count = seen.sum(0)
+    middle = np.take_along_axis(ranked, np.maximum(count - 1, 0)[None] // 2, 0)[0]
+    return np.where(count > 0, np.clip(middle, 0, 1), 1).astype(np.float16)
+
+
+def _small(stack: NDArray[np.generic]) -> F32:
+    """(N, S, S) → (N, 128, 128)."""
+    side = TEXTURE // 2
+    return np.stack(
+        [
+            cv2.resize(p.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
+            for p in stack
+        ]
+    )
 
 
 @cache

@@ -193,7 +193,10 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     source, narrow = _texture(
         plan, _resize(window.cells(maps.uv), step)[: size[0], : size[1]], extent
     )
-    _uncover(plan, maps, part, window)
+    if _uncover(plan, maps, part, window):
+        moved[:] = _move(face.rgb, maps, step)
+        target = part.astype(np.float32) * (1 / top)
+        _recolour_irises(target, face, g, plan, mesh, strength, window.origin)
     slow = [
         _resize(v, step)[: size[0], : size[1]] for v in _slow(plan, maps, face, window, strength)
     ]
@@ -208,15 +211,21 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     return moved
 
 
-def _uncover(plan: MeshPlan, maps: Maps, part: F32 | U8 | U16, window: Window) -> None:
-    """Take what stands in front of the face out of the alpha, in place."""
+def _uncover(plan: MeshPlan, maps: Maps, part: F32 | U8 | U16, window: Window) -> bool:
+    """Take what stands in front of the face out of alpha and shift, in place; whether there is such."""
     if plan.looks is None:
-        return
+        return False
     alpha = window.cells(maps.alpha)
     cells = cv2.resize(part, alpha.shape[::-1], interpolation=cv2.INTER_AREA)
     hidden = occluded(plan.looks, cells, window.cells(maps.uv), alpha)
-    if hidden is not None:
-        alpha *= 1 - hidden
+    if hidden is None:
+        return False
+    alpha *= 1 - hidden
+    # A hand that is bent along with the features would look like rubber.
+    still = cv2.GaussianBlur(cv2.dilate(hidden, np.ones((5, 5), np.uint8)), (0, 0), 2)
+    shift = window.cells(maps.shift)
+    shift *= (1 - still)[..., None]
+    return True
 
 
 def _recolour_irises(

@@ -1,0 +1,131 @@
+"""Hands, microphones and anything else that passes in front of a face: what does not look like it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.engines.mesh.regions import depth_inside, features, smoothstep
+from vidswap.types import F32, U8, U16
+
+SIZE = 128
+"""Side of the layout the face's usual looks are kept on."""
+LIFT = 0.06
+"""Added before the logarithm: dark code values are mostly noise."""
+LEAST = 0.16
+"""Log difference that is never held against a texel: folds, blushes, light that moves."""
+LOW = 0.6
+"""Where an occluder ends, against the tolerance."""
+SMALLEST = 0.012
+"""Smallest occluder, as a share of the visible face."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """How a track's face usually looks."""
+
+    logs: F32
+    """(128, 128, 3) log of the median texture."""
+    tolerance: F32
+    """(128, 128) log difference that is usual there; large where nothing is known."""
+
+
+def usual_looks(static: Mapping[str, NDArray[np.generic]]) -> Looks | None:
+    """What ``AppearanceCollector`` knows of a track; None where it does not tell the spread."""
+    if "texture_spread" not in static:
+        return None
+    texture = np.asarray(static["texture"], np.float32) / 255
+    seen = np.asarray(static["texture_weight"], np.float32) / 255
+    spread = np.asarray(static["texture_spread"], np.float32)
+    texture, seen = (
+        cv2.resize(a, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for a in (texture, seen)
+    )
+    # Eyes, brows and lips move against the layout more than samples tell.
+    lively = 0.5 * cv2.GaussianBlur(features(SIZE, 0.03), (0, 0), 2)
+    unknown = 1 - smoothstep(0.15, 0.4, seen) * smoothstep(0.0, 0.03, depth_inside(SIZE))
+    tolerance = LEAST + 2.5 * cv2.dilate(spread, np.ones((3, 3))) + lively + 5 * unknown
+    return Looks(np.log(texture + LIFT).astype(np.float32), tolerance.astype(np.float32))
+
+
+def occluded(looks: Looks, cells: U8 | U16, uv: F32, alpha: F32) -> F32 | None:
+    """Where something stands in front of the face.
+
+    Args:
+        looks: Of the track.
+        cells: (h, w, 3) the frame on a coarse grid.
+        uv: (h, w, 2) layout coordinates of the cells.
+        alpha: (h, w) where the face is seen.
+
+    Returns:
+        (h, w) in [0, 1], None when nothing does.
+    """
+    top = 255 if cells.dtype == np.uint8 else 65535
+    where = uv * SIZE - 0.5
+    look = cv2.remap(
+        np.dstack([looks.logs, looks.tolerance]), where, None, cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    away = np.log(cells.astype(np.float32) / top + LIFT) - look[..., :3]
+    face = alpha > 0.5
+    known = face & (look[..., 3] < 1)
+    if known.sum() < 64:
+        return None
+    # Exposure, and light that grows from one side to the other, are no occluders.
+    away -= _ramp(away, known)
+    luma = away.mean(-1)
+    chroma = np.abs(away - luma[..., None]).max(-1)
+    odd = np.maximum(np.abs(luma), 2.0 * chroma) / look[..., 3]
+    odd = cv2.GaussianBlur(np.where(known, odd, 0).astype(np.float32), (0, 0), 0.7)
+    return _pieces(odd, face)
+
+
+def _ramp(away: F32, known: NDArray[np.bool_]) -> F32:
+    """(h, w, 3) robust plane through the differences."""
+    rows, cols = np.nonzero(known)
+    height, width = known.shape
+    values = away[rows, cols]
+    design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5], 1)
+    design = design.astype(np.float32)
+    middle = np.median(values, 0)
+    fit = np.zeros((3, 3), np.float32)
+    fit[0] = middle
+    for _ in range(4):
+        rest = np.abs(values - design @ fit).max(-1)
+        weight = (1 / (1 + (rest / 0.12) ** 4))[:, None]
+        normal = design.T @ (weight * design) + np.diag([1e-3, 0.004, 0.004]) * len(rows)
+        pull = design.T @ (weight * values)
+        pull[0] += 1e-3 * len(rows) * middle
+        fit = np.linalg.solve(normal, pull).astype(np.float32)
+    yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
+    plane = np.stack([np.ones_like(yy), yy / height - 0.5, xx / width - 0.5], -1)
+    result: F32 = plane @ fit
+    return result
+
+
+def _pieces(odd: F32, face: NDArray[np.bool_]) -> F32 | None:
+    """Connected pieces that are large and sure enough, grown a little and with a soft border."""
+    # Low threshold for where a thing ends, high one for whether it is one; fingers have dark rims.
+    joined = cv2.morphologyEx(
+        (odd > LOW).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
+    )
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(joined)
+    least = max(SMALLEST * float(face.sum()), 6)
+    kept = np.zeros(count, np.float32)
+    for part in range(1, count):
+        area = stats[part, cv2.CC_STAT_AREA]
+        inside = parts == part
+        # Wide enough to be a thing, not a fold or an outline that slipped by a cell.
+        thick = float(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).max())
+        sure = float(np.percentile(odd[inside], 80))
+        kept[part] = (
+            smoothstep(least, 2 * least, np.array(float(area), np.float32))
+            * smoothstep(1.8, 3.0, np.array(thick, np.float32))
+            * smoothstep(1.1, 1.6, np.array(sure, np.float32))
+        )
+    if not kept.any():
+        return None
+    mask = kept[parts].astype(np.float32)
+    mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    return cv2.GaussianBlur(mask, (0, 0), 0.9)
