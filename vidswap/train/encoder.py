@@ -2,8 +2,8 @@
 
 Source: Tov et al., Designing an Encoder for StyleGAN Image Manipulation, 2021. The published latent
 discriminator is left out; the offsets' penalty and the progressive schedule, which keep codes
-editable too, are there. With ``codes`` above zero the encoder also learns from generated pictures,
-whose codes are known.
+editable too, are there. With ``codes`` above zero the encoder also learns from pictures whose codes
+are known: generated ones, or those that the generator's supervised start tied to a z.
 """
 
 import dataclasses
@@ -18,6 +18,7 @@ from vidswap.models.e4e import Encoder, EncoderConfig
 from vidswap.models.irse import ArcFace
 from vidswap.models.lpips import LPIPS
 from vidswap.models.stylegan2 import StyleGAN2
+from vidswap.train.codes import codes_of
 from vidswap.train.data import Pictures
 from vidswap.train.frozen import frozen
 from vidswap.train.losses import pyramid
@@ -52,6 +53,7 @@ class EncoderTraining:
             if options.perceptual and options.perceptual_model == "lpips"
             else None
         )
+        self.known = self._known(data, recipe)
         shape = self.generator.config
         self.config = EncoderConfig(
             shape.size,
@@ -70,6 +72,15 @@ class EncoderTraining:
         self.averages = {"encoder": average_of(network)}
         self.optimizers = {"all": adamw([network], options.learning_rate, 0.0)}
 
+    def _known(self, data: Pictures, recipe: TrainRecipe) -> Tensor | None:
+        """(N, z_dim) of the data, by the generator's own map from parameters."""
+        if not self.options.codes or self.options.known == "generated":
+            return None
+        if not data.has("parameters"):
+            raise RecipeError("method.known: the data have no parameters", stage="train")
+        table = data.arrays["parameters"]
+        return torch.from_numpy(codes_of(table, self.generator.z_dim, recipe.loop.seed))
+
     def stage(self, index: int) -> int:
         """How many codes have offsets of their own in a step."""
         into = index - self.options.progressive_start
@@ -87,7 +98,11 @@ class EncoderTraining:
         offsets = codes.float()[:, 1:] - codes.float()[:, :1]
         losses["delta"] = offsets.square().sum(2).add(1e-12).sqrt().mean()
         if self.options.codes:
-            losses["codes"] = self._known_codes(len(pictures), stage, step)
+            losses["codes"] = (
+                self._generated(len(pictures), stage, step)
+                if self.known is None
+                else functional.mse_loss(codes.float(), self._wanted(batch, step))
+            )
         weights = {
             "l2": self.options.l2,
             "perceptual": self.options.perceptual,
@@ -124,7 +139,12 @@ class EncoderTraining:
             losses["identity"] = (1.0 - (found * wanted).sum(1)).mean()
         return losses
 
-    def _known_codes(self, count: int, stage: int, step: Step) -> Tensor:
+    @torch.no_grad()
+    def _wanted(self, batch: Batch, step: Step) -> Tensor:
+        assert self.known is not None
+        return self.generator.mapping(self.known[batch["index"].cpu()].to(step.device)).float()
+
+    def _generated(self, count: int, stage: int, step: Step) -> Tensor:
         with torch.no_grad(), step.autocast():
             z = torch.randn(count, self.generator.z_dim, device=step.device)
             wanted = self.generator.mapping(z)

@@ -140,6 +140,8 @@ class IdentityOptions:
     margin_steps: int = 2000
     """Steps over which the margin grows from zero."""
     augment: float = 1.0
+    parameters: float = 0.0
+    """Weight of guessing a person's own parameters, where the data have some; not in the paper."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
@@ -191,7 +193,10 @@ class EncoderOptions:
     progressive_every: int = 2_000
     """Steps until the next one does."""
     codes: float = 0.0
-    """Weight of the distance to the true codes of generated pictures; not in the paper."""
+    """Weight of the distance to known codes; not in the paper."""
+    known: Literal["generated", "data"] = "generated"
+    """Whose codes are known: those of pictures the generator draws, or, on the very data of its
+    supervised start, those of the data."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
