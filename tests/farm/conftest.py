@@ -86,7 +86,7 @@ def start(tmp_path):
         log.close()
 
 
-def until(condition, seconds=30.0, every=0.05):
+def until(condition, seconds=90.0, every=0.05):
     """Wait for something to become true; what it was in the end."""
     deadline = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < deadline:

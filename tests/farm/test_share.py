@@ -68,10 +68,10 @@ def test_two_workers_share_a_clip_and_one_is_killed(start, film, recipe, tmp_pat
     process, out = begin(start, film, recipe, tmp_path)
     queue = out / ".vidswap" / "queue"
     done = queue / "done"
-    assert until(lambda: len(list(done.rglob("*.1"))) >= 4)  # three spans and a chunk
+    assert until(lambda: len(list(done.rglob("*.1"))) >= 4, 120)  # three spans and a chunk
     victims = until(lambda: workers_of(queue))
     os.kill(min(victims), signal.SIGKILL)
-    assert process.wait(timeout=90) == 0
+    assert process.wait(timeout=240) == 0
     check(out, reference)
 
 

@@ -6,7 +6,7 @@ from. The output and its entry in the ledger appear by renames that the commit n
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,7 +27,17 @@ from vidswap.run.request import Request, Watch
 
 KIND = "clip"
 Share = Literal["auto", "chunks", "clips"]
-FACTS = ("frames", "faces", "swapped", "tracks", "engine", "encoder", "seconds", "warnings")
+FACTS = (
+    "sha256",
+    "frames",
+    "faces",
+    "swapped",
+    "tracks",
+    "engine",
+    "encoder",
+    "seconds",
+    "warnings",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,16 @@ class Clip:
         check_output(self.output, overwrite=self.request.overwrite)
 
 
-def run_clip(claim: Claim, bench: Bench) -> Outcome:
+Cut = Callable[[Claim, "Clip", Request], tuple[str, ...]]
+"""Queues parts of a clip for all workers and tells their keys; none where one worker is to do it."""
+
+
+def in_one(_claim: Claim, _clip: Clip, _request: Request) -> tuple[str, ...]:
+    """Cut nothing."""
+    return ()
+
+
+def run_clip(claim: Claim, bench: Bench, cut: Cut = in_one) -> Outcome:
     """Swap one clip into its stage folder; a long one is first cut into parts for all workers.
 
     Raises:
@@ -155,12 +174,11 @@ def run_clip(claim: Claim, bench: Bench) -> Outcome:
     staged = staged_request(clip)
 
     def swapped(recipe: Recipe) -> dict[str, Any] | tuple[str, ...]:
-        from vidswap.farm.share import parts_to_do
         from vidswap.run.swap import swap
 
         bench.pulse()
         request = replace(staged, recipe=recipe)
-        return parts_to_do(claim, clip, request) or swap(request)
+        return cut(claim, clip, request) or swap(request)
 
     try:
         result = halving(clip.request.recipe, swapped, bench.note)

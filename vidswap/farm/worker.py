@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from vidswap.errors import MediaError, VidswapError
@@ -59,7 +60,8 @@ def shipped_tasks() -> Mapping[str, Task]:
     from vidswap.farm import clip, share
 
     parts = share.Parts()
-    return {clip.KIND: clip.run_clip, share.SPAN: parts.run_span, share.CHUNK: parts.run_chunk}
+    whole = partial(clip.run_clip, cut=share.parts_to_do)
+    return {clip.KIND: whole, share.SPAN: parts.run_span, share.CHUNK: parts.run_chunk}
 
 
 class Worker:
