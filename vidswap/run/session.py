@@ -174,11 +174,15 @@ class _ChunkSink:
         if frame.index + 1 == chunk.stop:
             segment = writer.finish()
             self._open = None
-            self._session.guard.check()
-            counts, seen = self._witness.close(chunk, part)
-            record = self._session.folder.commit(
-                chunk, part, segment, counts, seen, lambda: self._fence(chunk)
-            )
+            try:
+                self._session.guard.check()
+                counts, seen = self._witness.close(chunk, part)
+                record = self._session.folder.commit(
+                    chunk, part, segment, counts, seen, lambda: self._fence(chunk)
+                )
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
             self._committed(record)
 
     def finish(self) -> None:
