@@ -13,6 +13,7 @@ from vidswap.engines import create, crops
 from vidswap.engines.latentswap import LatentSwap, SwapPlan
 from vidswap.engines.latentswap.mixing import shares
 from vidswap.errors import NoFaceError, RecipeError, StateError, WeightsError
+from vidswap.models.e4e import Autoencoder, EncoderConfig
 from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.ops import ffhq
 from vidswap.ops.median import geometric_median
@@ -266,6 +267,22 @@ def test_networks_that_do_not_fit_are_refused_before_any_is_read(
         create(options(encoder="tiny-mixer"))
     with pytest.raises(RecipeError, match=r"engine\.layers: 8 is no layer; there are 0-7"):
         create(options(layers=8))
+
+
+def test_both_halves_of_a_published_autoencoder_serve(tiny_weights, tmp_path, monkeypatch, codes):
+    shutil.copytree(tiny_weights, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("VIDSWAP_WEIGHTS", str(tmp_path))
+    small = {"size": 32, "style_dim": 16, "mapping_layers": 2, "channel_max": 8, "input_size": 32}
+    sizes = {"widths": [16] * 4, "depths": [1] * 4}
+    whole = Autoencoder(EncoderConfig(**small, **{k: tuple(v) for k, v in sizes.items()}))
+    keep(Store(tmp_path), "both", "e4e", small | sizes, whole)
+    engine = create(options(encoder="both", generator="both"))
+    assert engine.generate(*codes).shape == (2, 32, 32, 3)
+    assert engine.encode(np.zeros((3, 32, 32, 3), np.uint8)).shape == (3, 8, 16)
+    np.testing.assert_array_equal(
+        engine.encode(np.zeros((5, 32, 32, 3), np.uint8))[4],
+        engine.encode(np.zeros((1, 32, 32, 3), np.uint8))[0],
+    )
 
 
 def test_numbers_that_are_none_never_become_a_black_face(

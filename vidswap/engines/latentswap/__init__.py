@@ -22,12 +22,14 @@ from vidswap.ops.median import geometric_median
 from vidswap.recipe import LatentSwapEngine
 from vidswap.types import F32, U8, Box, Need, Patch, SourceFace, TargetFace, Track, TrackFrame
 
-BATCH = {"cpu": 1}
-"""Faces generated at once, by kind of device; ``GPU_BATCH`` on any other.
+GPU_BATCH, CPU_BATCH = 8, 4
+"""Faces generated at once.
 
 Batches are always full, filled up with repeats: a face's bytes must not depend on how many others
 happen to be generated with it, and kernels are chosen by the batch's size."""
-GPU_BATCH = 8
+SMALL = 128
+"""Side of generated pictures up to which a CPU is faster with several at once; larger ones are made
+one by one, since a repeat would cost as much as a face."""
 ROWS = ("latents", "window", "tones")
 """Per-frame rows that pass one stores for this engine."""
 
@@ -65,7 +67,8 @@ class LatentSwap:
         self.networks = Networks(names, how.device, how.precision)
         self.inversion = Inversion(self.networks, how.invert)
         self._share = shares(self.networks.layers, options.similarity, options.layers)
-        self._batch = BATCH.get(how.device.partition(":")[0], GPU_BATCH)
+        alone = CPU_BATCH if self.networks.size <= SMALL else 1
+        self._batch = alone if how.device == "cpu" else GPU_BATCH
 
     @property
     def size(self) -> int:

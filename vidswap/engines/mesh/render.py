@@ -241,7 +241,9 @@ def _recolour_irises(
     if not plan.iris.any() or len(face.at.mesh) <= SURFACE:
         return
     eyes = np.flatnonzero(mesh.labels == EYE)
-    awake = smoothstep(0.12, 0.2, aperture(face.at.mesh))  # nothing to colour on a shut lid
+    # Nothing to colour on a shut lid; and in a narrow slit lashes would be brightened, not the iris.
+    low = 0.12 if plan.iris.mean() < 0 else 0.17
+    awake = smoothstep(low, low + 0.08, aperture(face.at.mesh))
     for (centre, *rim), part, opened in zip(IRISES, np.split(eyes, 2), awake, strict=True):
         middle = mesh.triangles[part].max()
         place = np.add(origin, (face.box.left, face.box.top))
@@ -249,17 +251,19 @@ def _recolour_irises(
         radius = float(
             np.linalg.norm(face.at.mesh[rim, :2] - face.at.mesh[centre, :2], axis=1).mean()
         )
-        low = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
+        corner = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
         high = np.ceil(point + 1.3 * radius).astype(int) + 1
-        view = target[low[1] : high[1], low[0] : high[0]]
+        view = target[corner[1] : high[1], corner[0] : high[0]]
         if radius < 1.0 or view.size == 0:
             continue
         opening = np.zeros(view.shape[:2], np.uint8)
-        for triangle in np.round((g.moved - origin - low)[mesh.triangles[part]] * 16).astype(
+        for triangle in np.round((g.moved - origin - corner)[mesh.triangles[part]] * 16).astype(
             np.int32
         ):
             cv2.fillConvexPoly(opening, triangle, 255, cv2.LINE_AA, 4)
-        yy, xx = np.mgrid[low[1] : low[1] + view.shape[0], low[0] : low[0] + view.shape[1]]
+        yy, xx = np.mgrid[
+            corner[1] : corner[1] + view.shape[0], corner[0] : corner[0] + view.shape[1]
+        ]
         far = np.hypot(xx - point[0], yy - point[1]) / radius
         share = (
             (1 - smoothstep(0.85, 1.12, far))

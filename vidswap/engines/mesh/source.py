@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import features
+from vidswap.engines.mesh.regions import features, polygon
 from vidswap.engines.mesh.shade import clean_shadows
 from vidswap.faces.appearance import iris_contrast
 from vidswap.faces.facemesh import Atlas, FaceMesh, fit_pose, frontalise
+from vidswap.faces.vertices import EYES, LIPS_INNER
 from vidswap.types import F32, U8, SourceFace
 
 TEXTURE = 512
@@ -56,10 +57,30 @@ def identify(
     best = own * trust + (1 - own) * flipped_trust
     valid = np.clip((best - 0.1) / 0.3, 0, 1)
     texture = clean_shadows(texture.astype(np.float32), best.astype(np.float32))
+    texture = _close_openings(texture)
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
     return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris)
+
+
+def _close_openings(texture: F32) -> F32:
+    """Eyeballs, teeth and lips' gap give way to the colour of the rim around them.
+
+    They are never shown: eyes and mouth are the target's. But where a lid or lip nearly shuts, the soft
+    edge of the opening would let them through as a bright slit.
+    """
+    opening = np.max([polygon(p, TEXTURE) for p in (*EYES, LIPS_INNER)], 0)
+    ring = cv2.dilate(opening, np.ones((7, 7), np.uint8)) - opening
+    weight = (ring / np.float32(255))[..., None]
+    near = cv2.GaussianBlur(np.concatenate([texture * weight, weight], 2), (0, 0), 5)
+    far = cv2.GaussianBlur(np.concatenate([texture * weight, weight], 2), (0, 0), 20)
+    both = near + 0.01 * far
+    rim = both[..., :3] / np.maximum(both[..., 3:], 1e-6)
+    inside = cv2.GaussianBlur(cv2.erode(opening, np.ones((3, 3), np.uint8)), (0, 0), 1)
+    share = (inside / np.float32(255))[..., None]
+    result: F32 = (texture + share * (rim - texture)).astype(np.float32)
+    return result
 
 
 def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> _View:
