@@ -11,16 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
 from vidswap.engines import SwapEngine
 from vidswap.engines.crops import quad_of, tones
-from vidswap.engines.latentswap.inversion import Inversion
 from vidswap.errors import ShapeError
 from vidswap.faces.track import eight_bit
-from vidswap.latents.cost import Cost
 from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.ops import ffhq
@@ -41,6 +39,10 @@ from vidswap.run.prepare import Target
 from vidswap.run.request import Request
 from vidswap.types import F32, F64, I64, U8, Box, Track
 
+if TYPE_CHECKING:  # torch, which the mesh engine does without
+    from vidswap.engines.latentswap.inversion import Inversion
+    from vidswap.latents.cost import Cost
+
 FOLDER = "latents"
 TUNED = "generator.safetensors"
 """Ending of the file that holds a track's own generator."""
@@ -55,7 +57,7 @@ GREY = 128
 class LatentEngine(Protocol):
     """What this stage asks of an engine that needs latents."""
 
-    inversion: Inversion
+    inversion: "Inversion"
 
     @property
     def size(self) -> int:
@@ -188,7 +190,7 @@ class _Stage:
                 found = [_crop(f, job, self._analysis, self._engine.size)[0] for f in frames]
             return np.stack(found)
 
-        def announce(cost: Cost) -> None:
+        def announce(cost: "Cost") -> None:
             self._note(f"track {track.id}", cost)
 
         trust = np.where(track.seen, track.confidence, 0.0).astype(np.float64)
@@ -196,7 +198,7 @@ class _Stage:
         watch = self._request.watch.progress
         self._engine.inversion.tune(codes, crops, trust, target, watch, announce)
 
-    def _note(self, what: str, cost: Cost) -> None:
+    def _note(self, what: str, cost: "Cost") -> None:
         self._request.watch.note(f"{what}: {cost}")
 
     def _begin(self, track: Track, rows: int) -> _Wanted:
