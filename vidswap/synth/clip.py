@@ -164,6 +164,7 @@ class _Actor:
         self._rng = np.random.default_rng([5, seed])
         self._base = sample(seed)
         self._seed = seed
+        self._others = {0: self._base}
         self._x = (place - (people - 1) / 2) * SPACING
         self._field = max(4.4, 0.62 * SPACING * people + 1.0)
         self._waves = {
@@ -189,7 +190,9 @@ class _Actor:
     def act(self, seconds: float, shot: int) -> HeadParams:
         """The head at one time in one shot."""
         at, base = self._at, self._base
-        other = sample(self._seed + 7919 * shot)
+        if shot not in self._others:
+            self._others[shot] = sample(self._seed + 7919 * shot)
+        other = self._others[shot]
         scene = base.scene
         if shot:
             room = {n: getattr(other.scene, n) for n in Scene.ranges() if "background" in n}
