@@ -22,6 +22,7 @@ COMMANDS = {
     "clean": "vidswap.cli.clean:clean",
     "batch": "vidswap.cli.batch:batch",
     "worker": "vidswap.cli.worker:worker",
+    "farm": "vidswap.cli.farm:farm",
     "inspect": "vidswap.cli.inspect:inspect",
     "preview": "vidswap.cli.preview:preview",
     "probe": "vidswap.cli.probe:probe",
