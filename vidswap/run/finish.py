@@ -19,7 +19,7 @@ from vidswap.recipe import SmoothOptions
 from vidswap.run.rows import RowFile, Rows, Spool
 from vidswap.types import F32, F64, Bool, Shot
 
-WINDOW = 600
+WINDOW = 240
 """Frames smoothed at once."""
 
 _JOINED = ("mesh", "flow")
