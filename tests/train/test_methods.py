@@ -60,11 +60,22 @@ class StopAfter:
         return self.left <= 0
 
 
-@pytest.mark.parametrize("method", ["identity", "parser", "landmarks", "encoder", "latentswap"])
-def test_method_resumes_and_exports(method, tiny, judges, data32, tmp_path):
-    changes = ["data.size=32", *_needs(method, judges), *SMALL.get(method, ())]
-    if method == "encoder":
-        pytest.importorskip("torch")
+PARTNER = ("method.centres='partner'", "method.parameters=1.0")
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("identity", ()),
+        ("identity", PARTNER),
+        ("parser", ()),
+        ("landmarks", ()),
+        ("encoder", ()),
+        ("latentswap", ()),
+    ],
+)
+def test_method_resumes_and_exports(method, more, tiny, judges, data32, tmp_path):
+    changes = ["data.size=32", *_needs(method, judges), *SMALL.get(method, ()), *more]
     recipe = tiny(method, "loop.steps=4", *changes, path=data32)
     whole = train(recipe, tmp_path / "whole")
     train(recipe, tmp_path / "cut", watch=Watch(stop=StopAfter(2)))

@@ -1,5 +1,6 @@
 """Minutes: several processes, and that every method learns."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -88,4 +89,4 @@ def test_mixer_learns_to_swap(tmp_path):
     z = torch.randn(2, 60, generator.z_dim, generator=torch.Generator().manual_seed(1))
     source, target = (generator.mapping(one) for one in z)
     steps = evaluate.similarity_steps(mixer, generator, embedder, source, target)
-    assert all(a < b for a, b in zip(steps, steps[1:], strict=False)), steps
+    assert all(a < b for a, b in itertools.pairwise(steps)), steps

@@ -18,6 +18,7 @@ from vidswap.errors import RecipeError
 from vidswap.models.irse import ArcFace, ArcFaceConfig
 from vidswap.train.augment import augment
 from vidswap.train.data import Pictures
+from vidswap.train.landmarks import partners
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import IdentityOptions, TrainRecipe
@@ -32,15 +33,19 @@ class MarginHead(nn.Module):
 
     def forward(self, unit: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
         """(B, features) unit vectors, (B,) classes → (B, classes) logits."""
-        cosine = functional.linear(unit, functional.normalize(self.weight)).clamp(-1, 1)
-        own = cosine.gather(1, labels[:, None])
-        sine = (1.0 - own.square()).clamp_min(1e-7).sqrt()
-        # cos(θ + m), and its tangent line where θ + m passes π.
-        moved = own * math.cos(margin) - sine * math.sin(margin)
-        moved = torch.where(
-            own > math.cos(math.pi - margin), moved, own - math.sin(margin) * margin
-        )
-        return cosine.scatter(1, labels[:, None], moved) * scale
+        cosine = functional.linear(unit, functional.normalize(self.weight))
+        return with_margin(cosine, labels, scale, margin)
+
+
+def with_margin(cosine: Tensor, labels: Tensor, scale: float, margin: float) -> Tensor:
+    """(B, classes) cosines, (B,) classes → (B, classes) logits, harder for the true class."""
+    cosine = cosine.clamp(-1, 1)
+    own = cosine.gather(1, labels[:, None])
+    sine = (1.0 - own.square()).clamp_min(1e-7).sqrt()
+    # cos(θ + m), and its tangent line where θ + m passes π.
+    moved = own * math.cos(margin) - sine * math.sin(margin)
+    moved = torch.where(own > math.cos(math.pi - margin), moved, own - math.sin(margin) * margin)
+    return cosine.scatter(1, labels[:, None], moved) * scale
 
 
 def _own_parameters(data: Pictures, labels: Tensor) -> Tensor:
@@ -58,7 +63,7 @@ def _own_parameters(data: Pictures, labels: Tensor) -> Tensor:
 class IdentityTraining:
     """Embedder and margin head; the head is thrown away."""
 
-    columns = ("loss", "accuracy", "cosine", "parameters")
+    columns = ("loss", "accuracy", "parameters")
 
     def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
         if not isinstance(recipe.method, IdentityOptions):
@@ -80,7 +85,10 @@ class IdentityTraining:
         )
         network = placed(ArcFace(self.config), device)
         self.network = network
-        self.head = MarginHead(options.features, len(classes)).to(device)
+        learned = options.centres == "learned"
+        self.data = data
+        self.partner = None if learned else partners(numbers.reshape(-1), recipe.loop.seed)
+        self.head = MarginHead(options.features, len(classes) if learned else 1).to(device)
         self.wanted = _own_parameters(data, self.labels) if options.parameters else None
         width = 1 if self.wanted is None else self.wanted.shape[1]
         self.guess = nn.Linear(options.features, width).to(device)
@@ -94,28 +102,40 @@ class IdentityTraining:
 
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         """One batch of the margin loss; the margin grows over the first steps."""
-        labels = self.labels[batch["index"].cpu()].to(step.device)
-        pictures = augment(batch["pictures"], self.options.augment)
+        rows, pictures = batch["index"].cpu(), batch["pictures"]
+        if self.partner is not None:
+            others = self.partner[rows.numpy()]
+            rows = torch.cat([rows, torch.from_numpy(others)])
+            seen = self.data.batch(others)["pictures"].to(step.device)
+            pictures = torch.cat([pictures, seen])
         with step.autocast():
-            raw = self.network.raw(pictures).float()
-        unit = functional.normalize(raw)
-        ramp = min(1.0, (step.index + 1) / max(1, self.options.margin_steps))
-        logits = self.head(unit, labels, self.options.scale, self.options.margin * ramp)
-        loss = functional.cross_entropy(logits, labels)
+            raw = self.network.raw(augment(pictures, self.options.augment)).float()
+        into = max(0, step.index - self.options.parameters_only)
+        ramp = min(1.0, (into + 1) / max(1, self.options.margin_steps))
+        labels = self.labels[rows].to(step.device)
+        logits, wanted = self._logits(functional.normalize(raw), labels, self.options.margin * ramp)
+        loss = functional.cross_entropy(logits, wanted)
         figures: dict[str, Tensor] = {}
         if self.wanted is not None:
-            wanted = self.wanted[batch["index"].cpu()].to(step.device)
-            error = functional.mse_loss(self.guess(raw), wanted)
-            loss = loss + self.options.parameters * error
+            error = functional.mse_loss(self.guess(raw), self.wanted[rows].to(step.device))
+            alone = step.index < self.options.parameters_only
+            loss = self.options.parameters * error + (0.0 if alone else loss)
             figures["parameters"] = error.detach()
         step.update(self.optimizers["all"], loss)
-        own = functional.normalize(self.head.weight.detach())[labels]
-        hit = (logits.detach().argmax(1) == labels).float().mean()
-        return figures | {
-            "loss": loss.detach(),
-            "accuracy": hit,
-            "cosine": (unit.detach() * own).sum(1).mean(),
-        }
+        hit = (logits.detach().argmax(1) == wanted).float().mean()
+        return figures | {"loss": loss.detach(), "accuracy": hit}
+
+    def _logits(self, unit: Tensor, labels: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        """Logits and the true column of each row."""
+        if self.partner is None:
+            return self.head(unit, labels, self.options.scale, margin), labels
+        cosine = unit @ unit.t()
+        true = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
+        # Neither a picture itself nor a third one of the same person counts as somebody else.
+        same = labels[:, None] == labels
+        same[torch.arange(len(unit), device=unit.device), true] = False
+        logits = with_margin(cosine, true, self.options.scale, margin)
+        return logits.masked_fill(same, -1e4), true
 
     def pictures(self, batch: Batch) -> None:
         """Nothing to look at."""

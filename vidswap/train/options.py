@@ -142,6 +142,11 @@ class IdentityOptions:
     augment: float = 1.0
     parameters: float = 0.0
     """Weight of guessing a person's own parameters, where the data have some; not in the paper."""
+    parameters_only: int = 0
+    """Steps at the start in which nothing else counts."""
+    centres: Literal["learned", "partner"] = "learned"
+    """What stands for a person in the margin loss: a learned vector, as in the paper, or the embedding
+    of another picture of the same person, for data with few pictures of many people."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
