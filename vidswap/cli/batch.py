@@ -107,7 +107,7 @@ def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
     are left alone. Further machines join in with `vidswap worker OUT/.vidswap/queue`.
 
     On stdout: the videos that were made, or with --json the summary. Exit code 7: some clips failed,
-    or are left after --deadline.
+    or are left after --deadline; with --workers 0 those that wait for workers elsewhere do not count.
     """
     from vidswap.farm.batch import Batch, failed_text, outputs_of
     from vidswap.farm.stopping import Stop
@@ -121,7 +121,7 @@ def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
     if stop.code:
         console.note(f"stopped: {failed_text(summary)}; the same command goes on", level="warning")
         return stop.code
-    if summary.counts["failed"] or summary.counts["left"]:
+    if summary.counts["failed"] or (summary.counts["left"] and options["workers"]):
         raise PartialBatchError(
             failed_text(summary),
             path=out,
