@@ -6,6 +6,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,7 @@ from vidswap.media.segment import digest_of
 from vidswap.run import session as sessions
 from vidswap.run.clean import clean
 from vidswap.run.jobfile import jobs_in, read_job
-from vidswap.run.lock import locked
+from vidswap.run.lock import lock_path, locked
 from vidswap.run.request import Request, Watch
 from vidswap.run.resume import resume
 from vidswap.run.session import open_session
@@ -458,3 +459,13 @@ def test_a_report_is_the_same_after_an_interruption(face, tmp_path):
         )
     assert reports[0] == reports[1] == reports[2]
     assert len(reports[0][1]) == 1
+
+
+def test_a_run_killed_with_nothing_left_but_its_lock_was_finished(clip, analysed, tmp_path):
+    work, _ = analysed
+    output = tmp_path / "o.mp4"
+    found = swap(ask(clip, output, work))
+    lock = lock_path(output)
+    lock.write_text(json.dumps({"pid": 4194305, "host": socket.gethostname(), "started": ""}))
+    assert swap(ask(clip, output, work))["sha256"] == found["sha256"]
+    assert not lock.exists()

@@ -13,7 +13,7 @@ from vidswap.media.segment import digest_of
 from vidswap.run.job import default_work, same_file
 from vidswap.run.jobfile import NAME, PREFIX, JobFile, encode_request, folder_of, jobs_in, read_job
 from vidswap.run.jobkey import job_key
-from vidswap.run.lock import locked
+from vidswap.run.lock import lock_path, locked
 from vidswap.run.prepare import Job, output_of
 from vidswap.run.request import Request, Watch
 
@@ -50,7 +50,7 @@ def finish(file: JobFile) -> None:
 
 
 def settle(request: Request) -> dict[str, Any] | None:
-    """Finish what a run left that was killed between the rename and the tidying up.
+    """Finish what a run left that was killed between the rename and the end of its tidying up.
 
     Returns:
         The facts of that run if it was one of this very request, else None.
@@ -62,7 +62,9 @@ def settle(request: Request) -> dict[str, Any] | None:
     work = request.work or default_work(output)
     wanted = encode_request(replace(request, output=output, work=work))
     for file in _jobs(work):
-        if file.phase == "verified" and same_file(file.output, output) and output.is_file():
+        # A lock is the last thing that a run takes away.
+        due = file.phase == "verified" or (file.phase == "finished" and lock_path(output).exists())
+        if due and same_file(file.output, output) and output.is_file():
             with locked(output):
                 if digest_of(output) != file.result["sha256"]:
                     continue
