@@ -5,14 +5,17 @@ from vidswap import zoo
 from vidswap.errors import ShapeError, WeightsError
 from vidswap.latents.encode import EncoderInverter, encoder_of, resized
 
-TINY = {"size": 64, "channel_max": 16, "mapping_layers": 1, "input_size": 32}
+TINY = {
+    "size": 64, "style_dim": 16, "channel_max": 16, "mapping_layers": 1, "input_size": 32,
+    "widths": [16] * 4, "depths": [1] * 4,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["Encoder4Editing", "GradualStyleEncoder"])
 def encoder(request):
     torch.manual_seed(3)
     network = zoo.build("e4e-encoder", {**TINY, "encoder_type": request.param})
-    network.latent_avg.copy_(torch.randn(10, 512))
+    network.latent_avg.copy_(torch.randn(10, 16))
     return network
 
 
@@ -20,7 +23,7 @@ def test_codes_are_the_networks_whatever_the_batch(encoder):
     inverter = EncoderInverter(encoder, batch=2)
     crops = torch.rand(5, 3, 32, 32) * 2 - 1
     codes = inverter.invert(crops)
-    assert codes.shape == (5, 10, 512) == (5, inverter.num_ws, inverter.style_dim)
+    assert codes.shape == (5, 10, 16) == (5, inverter.num_ws, inverter.style_dim)
     assert not codes.requires_grad
     assert inverter.name in encoder.config.encoder_type.replace("Encoder4Editing", "e4e").replace(
         "GradualStyleEncoder", "pSp"
@@ -28,7 +31,7 @@ def test_codes_are_the_networks_whatever_the_batch(encoder):
     with torch.no_grad():
         expected = torch.cat([encoder.offsets(crop[None]) for crop in crops])
     torch.testing.assert_close(codes, expected + encoder.latent_avg, atol=1e-4, rtol=1e-4)
-    assert inverter.invert(crops[:0]).shape == (0, 10, 512)
+    assert inverter.invert(crops[:0]).shape == (0, 10, 16)
 
 
 def test_other_sizes_are_resized_without_aliasing(encoder):

@@ -18,8 +18,8 @@ COUNT = 11
 @pytest.fixture(scope="module")
 def setting():
     torch.manual_seed(7)
-    shape = {"size": 64, "channel_max": 8, "mapping_layers": 1}
-    network = zoo.build("e4e", {**shape, "input_size": 32})
+    shape = {"size": 64, "style_dim": 16, "channel_max": 8, "mapping_layers": 1, "input_size": 32}
+    network = zoo.build("e4e", {**shape, "widths": [16] * 4, "depths": [1] * 4})
     encoder = EncoderInverter(network.encoder)
     frames = torch.rand(COUNT, 3, 64, 64) * 2 - 1
     return Inversion(InvertOptions(), encoder), network.decoder.freeze(), frames
@@ -49,7 +49,7 @@ def test_optimising_methods(setting, method):
     )  # fmt: skip
     done = inversion.track(lambda i: frames[i], COUNT)
     (cost, before), total = costs[0], 2 * (COUNT if method == "projector" else 3)
-    assert done.pivots.shape == (COUNT, 10, 512)
+    assert done.pivots.shape == (COUNT, 10, 16)
     assert told[-1][1:] == (total, total)
     assert cost.frames * cost.steps == total
     # Pivots come from the encoder first; the optimisation itself has not begun.

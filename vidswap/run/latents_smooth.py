@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from vidswap.engines.crops import to_unit
 from vidswap.faces.motion import ANGLES, motion
 from vidswap.faces.pose import PoseFit
-from vidswap.ops.ffhq import Window, window
+from vidswap.ops import windows
+from vidswap.ops.ffhq import Window
 from vidswap.ops.latent_smooth import smooth_latents
 from vidswap.ops.smooth import adaptive, fill, jump_energy, smooth
 from vidswap.recipe import SmoothOptions
@@ -33,7 +34,7 @@ Meshes = Callable[[int, int], F32]
 
 
 def measures(meshes: Meshes, count: int) -> tuple[Window, F64]:
-    """Crop windows and motion of a whole track, read in blocks.
+    """Crop windows of the neutral face, and motion, of a whole track, read in blocks.
 
     Args:
         meshes: Reads them.
@@ -43,22 +44,19 @@ def measures(meshes: Meshes, count: int) -> tuple[Window, F64]:
         Windows of (T, 2), and (T, k) motion.
     """
     fit = PoseFit()
-    windows, moves = [], []
+    points, moves = [], []
     for start in range(0, count, SPAN):
         block = meshes(start, min(start + SPAN, count))
-        windows.append(window(block[..., :2].astype(np.float64)))
+        points.append(windows.needed(block))
         moves.append(motion(block, fit))
-    centre, x, y = (np.concatenate(parts) for parts in zip(*windows, strict=True))
-    return Window(centre, x, y), np.concatenate(moves)
+    return windows.neutral_windows(np.concatenate(points)), np.concatenate(moves)
 
 
-def steady(windows: Window, seconds: F64, weights: F64, options: SmoothOptions) -> F64:
+def steady(rough: Window, seconds: F64, weights: F64, options: SmoothOptions) -> F64:
     """Matrices of windows that neither shake nor breathe.
 
-    Centres are smoothed at ``centre``; size, as its logarithm, and angle at ``scale_rotation``.
-
     Args:
-        windows: Of one track, (T, 2) each.
+        rough: Of one track, (T, 2) each.
         seconds: (T,)
         weights: (T,) trust.
         options: Method and cut-offs.
@@ -66,13 +64,7 @@ def steady(windows: Window, seconds: F64, weights: F64, options: SmoothOptions) 
     Returns:
         (T, 2, 3) frame pixels → unit square.
     """
-    x = windows.x @ np.array([1, 1j])
-    polar = np.stack([np.log(np.abs(x)), np.unwrap(np.angle(x))], -1)
-    centre = smooth(windows.centre, seconds, options.centre, weights, options.method)
-    size, angle = smooth(polar, seconds, options.scale_rotation, weights, options.method).T
-    across = np.exp(size)[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
-    down = np.stack([-across[:, 1], across[:, 0]], -1)
-    return to_unit(Window(centre, across, down).quad)
+    return to_unit(windows.steady(rough, seconds, weights, options).quad)
 
 
 def smoothed_codes(

@@ -111,7 +111,8 @@ def engine_of(request: Request) -> SwapEngine:
         WeightsError: Weights are missing, or not what they should be.
     """
     recipe = request.recipe
-    how = Execution(device_of(recipe), recipe.run.precision, recipe.invert)
+    compiled = recipe.run.batch if recipe.run.compile else 0
+    how = Execution(device_of(recipe), recipe.run.precision, recipe.invert, compiled)
     return create(recipe.engine, how)
 
 

@@ -64,7 +64,7 @@ class LatentSwap:
         if how.invert.encoder is not None:
             names["encoder"] = how.invert.encoder
         self.options = options
-        self.networks = Networks(names, how.device, how.precision)
+        self.networks = Networks(names, how.device, how.precision, compiled=how.compiled)
         self.inversion = Inversion(self.networks, how.invert)
         self._share = shares(self.networks.layers, options.similarity, options.layers)
         alone = CPU_BATCH if self.networks.size <= SMALL else 1

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vidswap import schema, zoo
 from vidswap.errors import WeightsError
 from vidswap.latents.encode import EncoderInverter, encoder_of
+from vidswap.models.compiled import Compiled, channels_last
 from vidswap.models.e4e import Autoencoder, Encoder
 from vidswap.models.latentswap import LatentMixer
 from vidswap.models.layers import freeze
@@ -104,6 +105,8 @@ class Networks:
         device: Where they run.
         precision: Arithmetic: ``fp32``, ``bf16`` or ``fp16``.
         store: The weights folder; the user's by default.
+        compiled: Faces at once that the generator is compiled for; 0 does not compile it. Tuned
+            generators serve one track each and are never compiled.
 
     Raises:
         WeightsError: Missing, of the wrong kind, or made for other codes.
@@ -113,6 +116,7 @@ class Networks:
     device: str = "cpu"
     precision: str = "fp32"
     store: Store = field(default_factory=Store.default)
+    compiled: int = 0
     _tuned: dict[Path, nn.Module] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -196,9 +200,9 @@ class Networks:
         Returns:
             (B, S, S, 3) in [0, 1].
         """
-        network = self.generator(tuned)
+        synthesis = self._synthesis if tuned is None else self.generator(tuned).synthesis
         with self._arithmetic():
-            pictures = network.synthesis(torch.from_numpy(codes).to(self.device))
+            pictures = synthesis(torch.from_numpy(codes).to(self.device))
         rgb = (pictures.float() * 0.5 + 0.5).clamp(0, 1)
         return self._numbers("generator", rgb.permute(0, 2, 3, 1).contiguous())
 
@@ -258,15 +262,20 @@ class Networks:
     def _generator(self) -> nn.Module:
         return self._load("generator")
 
+    @cached_property
+    def _synthesis(self) -> Compiled:
+        own: Any = self._generator
+        return Compiled(own.synthesis, max(self.compiled, 1), enabled=self.compiled > 0)
+
     def _load(self, role: str) -> nn.Module:
         # Networks are first needed where gradients are off, but tuning and projection follow them.
         with torch.inference_mode(mode=False):
             network = part(role, zoo.load_file(self._paths[role]))
-        assert network is not None  # the outline had it
-        return self._ready(network)
+            assert network is not None  # the outline had it
+            return self._ready(network)
 
     def _ready(self, network: nn.Module) -> nn.Module:
-        network.to(self.device)
+        channels_last(network.to(self.device))
         freeze(network)
         return network
 
