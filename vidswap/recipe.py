@@ -223,7 +223,7 @@ class RunOptions:
     chunk: int = 240
     """Frames rendered, encoded and kept at once: what an interrupted run loses at most."""
     workers: int = 1
-    """Processes that render chunks; the result does not depend on it."""
+    """Processes that analyse spans and render chunks; the result does not depend on it."""
     compile: bool = False
     """Generate through ``torch.compile``: faster frames after a minute or two; needs a C++ compiler,
     and does without where there is none."""

@@ -7,16 +7,20 @@ import pickle
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vidswap.errors import MediaError, StateError
 from vidswap.media.pictures import write_pictures
 from vidswap.media.probe import probe
 from vidswap.recipe import Recipe, TrackOptions
 from vidswap.run import analyse_span as one_span
 from vidswap.run.analyse import analyse, merge
+from vidswap.run.analyse_workers import analyse_spans
 from vidswap.run.analysis import Analysis
 from vidswap.run.spans import Span, SpanTask, pending, read_span, spans
 
@@ -195,6 +199,52 @@ def test_a_face_that_only_the_span_before_knows_is_followed_on(clip, tmp_path, m
     found = merge(task)
     assert [(t.start, t.stop) for t in found.tracks] == [(0, 2 * SIZE - 10)]
     assert found.tracks[0].seen.all()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_bytes_though_one_is_killed(clip, in_parts, tmp_path):
+    recipe = replace(PARTS, run=replace(PARTS.run, workers=2))
+    steps, killed = [], []
+
+    def progress(done, total):
+        steps.append(done)
+        if done >= 25 and not killed:
+            killed.append(_a_child_of(os.getpid()))
+            os.kill(killed[0], signal.SIGKILL)
+
+    analyse(clip, recipe, tmp_path / "w", NEEDS, None, progress)
+    assert killed
+    assert max(steps) == FRAMES
+    assert digests(tmp_path / "w") == digests(in_parts[0])
+
+
+def _a_child_of(parent):
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent and b"analyse_worker" in (entry / "cmdline").read_bytes():
+                return int(entry.name)
+    raise AssertionError("no worker runs")
+
+
+def test_a_span_that_kills_its_processes_ends_the_run(clip, tmp_path, monkeypatch):
+    dies = [sys.executable, "-c", "import os; os.abort()"]
+    real = subprocess.Popen
+    monkeypatch.setattr(
+        "vidswap.run.analyse_workers.subprocess.Popen", lambda command, **more: real(dies, **more)
+    )
+    recipe = replace(PARTS, run=replace(PARTS.run, workers=2))
+    with pytest.raises(StateError, match="3 processes died over frames"):
+        analyse(clip, recipe, tmp_path / "w", MESH)
+    assert not (tmp_path / "w").exists()
+
+
+def test_errors_of_other_processes_are_errors_here(clip, tmp_path):
+    recipe = replace(PARTS, run=replace(PARTS.run, workers=2))
+    missing = replace(clip, path=str(tmp_path / "gone.mp4"))
+    task = SpanTask.of(clip, recipe, tmp_path / "w", MESH)
+    with pytest.raises(MediaError, match="gone"):
+        analyse_spans(replace(task, info=missing), task.spans[:1], 2, print)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ each track is smoothed as a whole when its last span is known. Memory does not g
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from vidswap.faces.facemesh import FaceMesh
 from vidswap.recipe import Recipe
 from vidswap.run.analyse_join import Chain, matches, seed
 from vidswap.run.analyse_span import Seed, analyse_span, digest_of
+from vidswap.run.analyse_workers import analyse_spans
 from vidswap.run.analysis import Analysis
 from vidswap.run.collect import collector_for
 from vidswap.run.finish import Collected, Finisher
@@ -55,7 +56,8 @@ def analyse(
 
     Args:
         info: The clip's index.
-        recipe: Its ``decode``, ``shots``, ``detect``, ``track`` and ``smooth`` parts are read.
+        recipe: Its ``decode``, ``shots``, ``detect``, ``track`` and ``smooth`` parts are read, and
+            how many workers there are.
         folder: Where the analysis is stored; made if it does not exist.
         needs: What the engine asks for.
         frames: Range of frames, the whole clip for None.
@@ -73,16 +75,30 @@ def analyse(
         todo = pending(task)
         if note and len(todo) < len(task.spans):
             note(f"resuming: {len(task.spans) - len(todo)} of {len(task.spans)} spans are analysed")
-        done = task.stop - task.start - sum(span.stop - span.start for span in todo)
-        for span in todo:
-            analyse_span(task, span, _shifted(progress, done, task.stop - task.start))
-            done += span.stop - span.start
+        _follow(task, todo, progress)
         return merge(task)
     finally:
         # What an interrupt leaves is worth keeping only if a span is whole.
         for empty in (task.folder, folder):
             with suppress(OSError):
                 empty.rmdir()
+
+
+def _follow(task: SpanTask, todo: Sequence[Span], progress: Progress | None) -> None:
+    total = task.stop - task.start
+    done = total - sum(span.stop - span.start for span in todo)
+
+    def tell(frames: int) -> None:
+        if progress:
+            progress(done + frames, total)
+
+    workers = min(task.recipe.run.workers, len(todo))
+    if workers > 1:
+        analyse_spans(task, todo, workers, tell)
+        return
+    for span in todo:
+        analyse_span(task, span, tell)
+        done += span.stop - span.start
 
 
 def merge(task: SpanTask) -> Analysis:
@@ -110,12 +126,6 @@ def tidy(task: SpanTask) -> None:
     """Remove what dead runs left. Only for whoever holds the lock of the work folder."""
     stale = [path for path in task.work.glob(f"{PREFIX}*") if path != task.folder]
     discard([*stale, *task.folder.glob(".*.part")])
-
-
-def _shifted(progress: Progress | None, done: int, total: int) -> Callable[[int], None] | None:
-    if progress is None:
-        return None
-    return lambda frames: progress(done + frames, total)
 
 
 class _Merger:
