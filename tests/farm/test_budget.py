@@ -253,6 +253,25 @@ def test_parts_of_an_item_come_before_new_ones(queue):
     assert sweeper.parts() == (0, 1)
 
 
+def test_a_clip_that_changed_since_it_was_queued_is_not_begun(queue, tmp_path, clip, recipe):
+    from vidswap import recipe as recipes
+    from vidswap.farm import ledger
+    from vidswap.run.request import Request
+
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip.read_bytes())
+    wanted = Request(path, recipes.load(str(recipe)), output=tmp_path / "out.mp4")
+    item = clips.Clip(wanted, ledger.identify(path), "settings", tmp_path / "a.json")
+    assert clips.Clip.decode(item.encode()) == item
+    queue.add(item.key, item.item(3))
+    path.write_bytes(clip.read_bytes() + b"more")
+    tasks = {clips.KIND: clips.run_clip}
+    assert Worker(queue, tasks, WorkerOptions(), Stop(1), Bench()).run().failed == 1
+    assert queue.state(item.key) == "quarantined"  # at once: it would be refused again
+    assert "has changed since it was queued" in queue.end(item.key, 1).error["message"]
+    assert not (tmp_path / "out.mp4").exists()
+
+
 def test_memory_over_budget_in_a_clip_is_met_with_smaller_batches(
     queue, tmp_path, clip, recipe, monkeypatch
 ):
@@ -276,6 +295,7 @@ def test_memory_over_budget_in_a_clip_is_met_with_smaller_batches(
     wanted = Request(clip, recipes.load(str(recipe)), output=output, allow_no_face=True)
     item = clips.Clip(wanted, ledger.identify(clip), "settings", tmp_path / "ledger" / "a.json")
     queue.add(item.key, item.item(3))
+    (tmp_path / ".out.mp4.0123abcd.stage").mkdir()  # of an older clip of this name
     tasks = {clips.KIND: clips.run_clip}
     assert Worker(queue, tasks, WorkerOptions(), Stop(1), Bench()).run().done == 1
     assert batches == [4, 2, 1]

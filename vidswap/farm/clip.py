@@ -4,6 +4,7 @@ Everything unfinished lies in one hidden folder beside the output, which later g
 from. The output and its entry in the ledger appear by renames that the commit names.
 """
 
+import glob
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -220,7 +221,13 @@ def outcome(clip: Clip, result: Mapping[str, Any]) -> Outcome:
         moves.append(_replacing(clip.stage / "report", clip.request.report))
     facts = {name: result[name] for name in FACTS if name in result}
     named = {"input": str(clip.request.input), "output": str(clip.output), "bytes": size}
-    return Outcome(tuple(moves), (clip.stage,), named | facts)
+    return Outcome(tuple(moves), (clip.stage, *_older(clip)), named | facts)
+
+
+def _older(clip: Clip) -> list[Path]:
+    """What was begun of the same output with another clip or other settings."""
+    pattern = f".{glob.escape(clip.output.name)}.*.stage"
+    return [path for path in clip.output.parent.glob(pattern) if path != clip.stage]
 
 
 def renamed(error: VidswapError, clip: Clip) -> VidswapError:
