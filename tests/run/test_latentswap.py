@@ -14,6 +14,7 @@ from tests.tiny_networks import SETTINGS, random_weights
 from vidswap import recipe as recipes
 from vidswap.errors import MediaError
 from vidswap.media.decode import open_reader
+from vidswap.media.pictures import write_pictures
 from vidswap.media.probe import probe
 from vidswap.recipe import DecodeOptions, SmoothOptions
 from vidswap.run import latents
@@ -237,6 +238,34 @@ def test_a_generator_is_tuned_to_each_track_once(done, clip, photo, tmp_path):
     stages.clear()
     render_only(replace(tuned, overwrite=True))
     assert not {"latents", "tune"} & set(stages)
+
+
+def test_only_chosen_tracks_are_encoded_and_later_ones_join(portrait, photo, tmp_path):
+    def picture(index):
+        matrix = np.float32([[0.9, 0, 3 * np.sin(index / 3)], [0, 0.9, 10]])
+        one = cv2.warpAffine(portrait, matrix, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+        return np.hstack([one, one[:, ::-1]])
+
+    path = tmp_path / "two.mkv"
+    write_pictures(path, [picture(i) for i in range(6)], encoder="ffv1")
+    counted = []
+
+    def count(stage, done, total):
+        if stage == "latents":
+            counted.append((done, total))
+
+    asked = request(path, photo, tmp_path, watch=Watch(progress=count))
+    target, engine = open_target(asked), engine_of(asked)
+    analysis = obtain(asked, target, engine.needs)
+    assert [t.id for t in analysis.tracks] == [0, 1]
+    latents.prepare_latents(asked, target, analysis, engine, [1])
+    assert "latents" in analysis.at(analysis.tracks[1], 2).data
+    assert "latents" not in analysis.at(analysis.tracks[0], 2).data
+    first = (asked.work / "latents" / "track-00001.latents.bin").read_bytes()
+    latents.prepare_latents(asked, target, analysis, engine)
+    assert "latents" in analysis.at(analysis.tracks[0], 2).data
+    assert (asked.work / "latents" / "track-00001.latents.bin").read_bytes() == first
+    assert counted == [(n, 6) for n in range(1, 7)] * 2
 
 
 def test_projection_says_what_it_costs(clip, photo, tmp_path):

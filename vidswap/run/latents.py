@@ -7,6 +7,7 @@ again for the same encoder and recipe; an interrupted run goes on where it stopp
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -219,14 +220,17 @@ class _Stage:
         total, done = sum(b - a for a, b in needed), 0
         size, waiting = self._engine.inversion.input_size, _Waiting(self._engine, self._store)
         faces = sum(job.track.stop - job.next for job in jobs)
+        coming, active = deque(sorted(jobs, key=lambda job: job.next)), list[_Wanted]()
         with open_reader(self._target.info, self._request.recipe.decode) as reader:
             for frame in chain.from_iterable(reader.frames(a, b) for a, b in needed):
-                for job in jobs:
-                    if job.next <= frame.index < job.track.stop:
-                        crop, colours = _crop(frame, job, self._analysis, size)
-                        if not done and (cost := self._engine.inversion.cost(crop, faces)):
-                            self._note("codes", cost)
-                        waiting.add(job, crop, colours)
+                while coming and coming[0].next <= frame.index:
+                    active.append(coming.popleft())
+                active = [job for job in active if frame.index < job.track.stop]
+                for job in active:
+                    crop, colours = _crop(frame, job, self._analysis, size)
+                    if not done and (cost := self._engine.inversion.cost(crop, faces)):
+                        self._note("codes", cost)
+                    waiting.add(job, crop, colours)
                 done += 1
                 if done % CHECKPOINT == 0:
                     waiting.flush()

@@ -75,10 +75,14 @@ class LatentStore:
         self._grown[track] = self._grown.get(track, 0) + count
 
     def checkpoint(self) -> None:
-        """Make everything appended so far count, whatever happens next."""
+        """Make everything appended so far count, whatever happens next.
+
+        Files are closed too: a film has more tracks than a process may have files.
+        """
         for file in self._open.values():
             file.flush()
             os.fsync(file.fileno())
+        self.close()
         for track, rows in self._grown.items():
             if str(track) in self._state["tracks"]:
                 self._state["tracks"][str(track)]["rows"] = rows
@@ -98,7 +102,10 @@ class LatentStore:
         return {n: RowFile.restore(self._folder, row) for n, row in tables.items()}
 
     def finish(self, track: int, blocks: Iterable[Mapping[str, Row]]) -> dict[str, RowFile]:
-        """Store the final rows of a track, given as blocks in order, and drop the raw ones."""
+        """Store the final rows of a track, given as blocks in order, and drop the raw ones.
+
+        Nothing may be appended to the track since ``raw`` was called.
+        """
         spools: dict[str, Spool] = {}
         for block in blocks:
             for name, rows in block.items():
@@ -112,7 +119,6 @@ class LatentStore:
         self._grown.pop(track, None)
         self._write()
         for name in raw:
-            self._open.pop((track, name)).close() if (track, name) in self._open else None
             self._raw(track, name).unlink(missing_ok=True)
         return files
 
