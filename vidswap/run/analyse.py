@@ -5,7 +5,7 @@ each track is smoothed as a whole when its last span is known. Memory does not g
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from vidswap.errors import StateError
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.recipe import Recipe
-from vidswap.run.analyse_join import Chain, matches, seed
+from vidswap.run.analyse_join import Chain, matches, seeds
 from vidswap.run.analyse_span import Seed, analyse_span, digest_of
 from vidswap.run.analyse_workers import analyse_spans
 from vidswap.run.analysis import Analysis
@@ -150,8 +150,8 @@ class _Merger:
         """Go on with the next span."""
         result = self._read(span)
         pairs = matches(self._open, result)
-        if seeds := self._lost(result, set(pairs.values())):
-            result = self._read(span, seeds)
+        if known := self._lost(result, pairs):
+            result = self._read(span, known)
             pairs = matches(self._open, result)
         self._cuts += result.cuts
         going, fresh = set(), []
@@ -160,7 +160,7 @@ class _Merger:
             if at is not None:
                 self._open[at].add(part, self._task.info, self._joiner)
                 going.add(at)
-            elif part.start + len(part.arrays["seen"]) > span.start:
+            elif part.stop > span.start:
                 # What is seen in the lead-in alone is for the span before to tell.
                 fresh.append(Chain())
                 fresh[-1].add(part, self._task.info, self._joiner)
@@ -178,21 +178,25 @@ class _Merger:
         shots = tuple(Shot(a, b) for a, b in pairwise(self._cuts))
         return shots, sorted(self._finished, key=lambda t: (t.start, t.left))
 
-    def _read(self, span: Span, seeds: tuple[Seed, ...] = ()) -> SpanResult:
-        place = self._task.place(span, digest_of(seeds))
+    def _read(self, span: Span, known: tuple[Seed, ...] = ()) -> SpanResult:
+        place = self._task.place(span, digest_of(known))
         for _ in range(2):
             if (result := read_span(place, self._task)) is not None:
                 return result
-            analyse_span(self._task, span, seeds=seeds)
+            analyse_span(self._task, span, seeds=known)
         raise StateError("cannot be read back", path=place, stage="analyse")
 
-    def _lost(self, result: SpanResult, going: set[int]) -> tuple[Seed, ...]:
-        """Faces that were followed up to the border, that no cut ends, and that are not found."""
+    def _lost(self, result: SpanResult, pairs: Mapping[int, int]) -> tuple[Seed, ...]:
+        """Faces that were followed up to the border, that no cut ends, and that nobody goes on with."""
         if result.span.start in result.cuts:
             return ()
+        going = {
+            pairs[part.number]
+            for part in result.parts
+            if part.number in pairs and part.stop > result.span.start
+        }
         chains = [c for at, c in enumerate(self._open) if at not in going and c.last.alive]
-        seeds = [seed(chain, result.lead) for chain in chains if chain.stop > result.lead]
-        return tuple(s for s in seeds if s is not None)
+        return tuple(seed for chain in chains for seed in seeds(chain, result.lead))
 
     def _finish(self, chain: Chain) -> None:
         number = bisect_right(self._cuts, chain.start) - 1

@@ -50,10 +50,9 @@ class Chain:
     def add(self, part: Part, info: VideoInfo, joiner: Collector | None) -> None:
         """Go on with a part, from where the chain ends."""
         first = self.stop if self.pieces else part.start
-        stop = part.start + len(part.arrays["seen"])
-        if first >= stop:
+        if first >= part.stop:
             return
-        self.pieces.append((part, first, stop))
+        self.pieces.append((part, first, part.stop))
         for name, pieces in self.frames.items():
             pieces.append(part.arrays[name][first - part.start :])
         for frame, vector in zip(part.arrays["taken"], part.arrays["vectors"], strict=True):
@@ -128,23 +127,23 @@ def matches(chains: Sequence[Chain], result: SpanResult) -> dict[int, int]:
 def boxes(part: Part, start: int, stop: int) -> dict[int, F32]:
     """(4,) box of a part in each frame of a range that it covers."""
     first = max(start - part.start, 0)
-    last = min(stop - part.start, len(part.arrays["seen"]))
+    last = min(stop, part.stop) - part.start
     if first >= last:
         return {}
     found = bounds(part.rows["mesh"][first:last][:, :468])
     return {part.start + first + k: box for k, box in enumerate(found)}
 
 
-def seed(chain: Chain, lead: int) -> Seed | None:
-    """Where a track is seen best from a frame on; None where it is not worth a second look."""
+def seeds(chain: Chain, lead: int) -> list[Seed]:
+    """Where a track is seen, from a frame on; none where it is not worth a second look."""
     part, _, stop = chain.pieces[-1]
-    first = max(lead, part.start)
-    rows = slice(first - part.start, stop - part.start)
-    scores = np.where(part.arrays["seen"], part.arrays["score"], -1.0)[rows].astype(np.float64)
-    if chain.stop - chain.start < FOLLOWED or len(scores) == 0 or scores.max() < 0:
-        return None
-    best = int(scores.argmax())
-    row = rows.start + best
-    mesh = part.rows["mesh"][row : row + 1][0]
-    face = Face(bounds(mesh[:468]), five_points(mesh), float(scores[best]))
-    return Seed(first + best, face)
+    first = max(lead, part.start) - part.start
+    if chain.stop - chain.start < FOLLOWED:
+        return []
+    meshes = part.rows["mesh"][first : stop - part.start]
+    found = []
+    for row, mesh in enumerate(meshes, first):
+        if part.arrays["seen"][row]:
+            face = Face(bounds(mesh[:468]), five_points(mesh), float(part.arrays["score"][row]))
+            found.append(Seed(part.start + row, face))
+    return found

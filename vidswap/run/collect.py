@@ -74,6 +74,11 @@ class Part:
     alive: bool
     """Whether it was still followed, or looked for, where the span ends."""
 
+    @property
+    def stop(self) -> int:
+        """Frame after its last."""
+        return self.start + len(self.arrays["seen"])
+
 
 @dataclass(slots=True, eq=False)
 class Growing:
