@@ -83,7 +83,7 @@ def generator():
     return StyleGAN2(config).freeze()
 
 
-OPTIONS = ProjectOptions(steps=40, samples=50, noise_weight=10.0, learning_rate=0.05)
+OPTIONS = ProjectOptions(steps=20, samples=50, noise_weight=10.0, learning_rate=0.1)
 
 
 def test_pictures_do_not_mix_and_runs_repeat(generator):
@@ -96,12 +96,12 @@ def test_pictures_do_not_mix_and_runs_repeat(generator):
     codes = inverter.invert(pictures)
     assert codes.shape == (3, generator.num_ws, 16)
     assert not codes.requires_grad
-    assert told[-1] == ("project", 120, 120)
+    assert told[-1] == ("project", 60, 60)
     assert [t[1] for t in told] == sorted(t[1] for t in told)
     (cost,) = costs
-    assert (cost.frames, cost.steps, cost.shared) == (3, 40, False)
-    assert cost.seconds == pytest.approx(120 * cost.step_seconds) != 0
-    assert "3 frames, 40 steps each" in str(cost)
+    assert (cost.frames, cost.steps, cost.shared) == (3, 20, False)
+    assert cost.seconds == pytest.approx(60 * cost.step_seconds) != 0
+    assert "3 frames, 20 steps each" in str(cost)
     alone = project(generator, pictures[2:], Pixels(), OPTIONS)
     torch.testing.assert_close(alone, codes[2:], atol=1e-3, rtol=1e-3)
     assert torch.equal(codes, inverter.invert(pictures))
