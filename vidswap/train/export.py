@@ -123,6 +123,8 @@ def ship(path: Path, name: str, out: Path, *, command: str, figures: Mapping[str
     state, metadata = formats.read_safetensors(path)
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     _check(half, name)
+    # The resolved recipe names folders of the machine that trained; the command says as much.
+    metadata = {k: v for k, v in metadata.items() if k != "recipe"} | {"made_by": command}
     target = out / f"{name}.safetensors"
     try:
         formats.write_safetensors(target, half, metadata)
