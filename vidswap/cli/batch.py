@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vidswap.cli.console import Console
-from vidswap.cli.farm_options import limit_options
+from vidswap.cli.farm_options import limit_options, ray_options, take_ray
 from vidswap.cli.options import (
     FILE,
     console_options,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from vidswap.farm.batch import BatchOptions, Told
     from vidswap.farm.jobs import Job
     from vidswap.farm.plan import Wanted
+    from vidswap.farm.pool import Start
+    from vidswap.farm.ray_cluster import RayOptions
 
 TEMPLATE = "{relpath}/{stem}_swapped{suffix}"
 LIMITS = ("max_ram", "max_vram", "max_disk", "deadline", "nice")
@@ -97,6 +100,7 @@ SHARED = ("max_ram", "max_vram")
 @recipe_options
 @encode_options
 @limit_options
+@ray_options
 @console_options
 def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
     """Swap the faces of every clip in IN, and write the videos to OUT.
@@ -115,8 +119,9 @@ def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
     source, out = _places(places, options["jobs_path"])
     find = _Finder(console, source, out, options)
     stop = Stop(options["grace"])
-    with stop.signals():
-        summary = Batch(_batch_options(out, options), find.clips, stop, _told(console)).run()
+    with _starting(take_ray(options)) as start, stop.signals():
+        batch_options = _batch_options(out, options)
+        summary = Batch(batch_options, find.clips, stop, _told(console), start).run()
     console.result(summary.describe(), "\n".join(outputs_of(summary)))
     if stop.code:
         console.note(f"stopped: {failed_text(summary)}; the same command goes on", level="warning")
@@ -129,6 +134,22 @@ def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
             hint=f"{out / '.vidswap' / 'summary.html'} tells why; --retry tries them again",
         )
     return 0
+
+
+@contextmanager
+def _starting(cluster: "RayOptions | None") -> Iterator["Start"]:
+    """How workers are started: here, or on a cluster that lasts as long as the block."""
+    from vidswap.farm.pool import start_here
+
+    if cluster is None:
+        yield start_here
+        return
+    from vidswap.farm.ray_cluster import connected, crew_size
+    from vidswap.farm.ray_pool import starting_on
+
+    with connected(cluster) as ray:
+        crew_size(ray, cluster)
+        yield starting_on(ray, cluster)
 
 
 def _places(places: tuple[Path, ...], jobs: Path | None) -> tuple[Path | None, Path]:

@@ -206,7 +206,7 @@ def plan(
 @farm.command("chunk")
 @request_options
 @index_option
-@click.option("--daemon", type=FILE, metavar="SOCKET", help="Let `vidswap farm daemon` do it.")
+@click.option("--daemon", type=FILE, metavar="PLACE", help="Let `vidswap farm daemon` do it.")
 @step_option
 @console_options
 def chunk(
@@ -225,7 +225,7 @@ def chunk(
     if daemon is not None:
         from vidswap.farm.daemon import ask
 
-        found = ask(daemon, index, request.watch)
+        found = ask(daemon, request, index)
     else:
         from vidswap.farm.steps import run_chunk
 
@@ -251,6 +251,43 @@ def join(console: Console, input_path: Path, take_over: bool, openjd: bool, **op
     request = _request(console, input_path, openjd, options)
     found = run_join(request, take_over=take_over)
     console.result(found, str(found["output"]))
+
+
+@farm.group("daemon")
+def daemon() -> None:
+    """Keep an engine loaded between the chunks of a session."""
+
+
+@daemon.command("start")
+@click.argument("place", type=FILE)
+@request_options
+@console_options
+def start(console: Console, place: Path, input_path: Path, **options: Any) -> None:
+    """Start a process that renders chunks of INPUT for `vidswap farm chunk --daemon PLACE`.
+
+    It ends with `vidswap farm daemon end PLACE`, when PLACE is removed, and when the process that
+    started this command ends, however it does.
+
+    On stdout: its process id.
+    """
+    from vidswap.farm.daemon import start as begin
+
+    pid = begin(place, build_request(console, input_path, **options))
+    console.result({"pid": pid, "place": str(place)}, str(pid))
+
+
+@daemon.command("end")
+@click.argument("place", type=FILE)
+@console_options
+def end(console: Console, place: Path) -> None:
+    """End the process of `vidswap farm daemon start PLACE`; one that is gone is no error.
+
+    On stdout: whether it was there.
+    """
+    from vidswap.farm.daemon import end as finish
+
+    found = finish(place)
+    console.result({"ended": found}, "ended" if found else "was gone already")
 
 
 def _request(

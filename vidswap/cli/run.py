@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from vidswap.cli.console import Console
+from vidswap.cli.farm_options import ray_options, take_ray
 from vidswap.cli.options import (
     console_options,
     encode_options,
@@ -29,6 +30,7 @@ from vidswap.cli.requests import build_request, show_plan, show_result
 @recipe_options
 @encode_options
 @workers_option
+@ray_options
 @console_options
 def run(console: Console, input_path: Path, dry_run: bool, **options: Any) -> None:
     """Swap the faces of INPUT and write a new video.
@@ -39,11 +41,17 @@ def run(console: Console, input_path: Path, dry_run: bool, **options: Any) -> No
 
     On stdout: the path of the video, or with --json its facts.
     """
+    cluster = take_ray(options)
     request = build_request(console, input_path, **options)
     if dry_run:
         from vidswap.run.estimate import plan_run
 
         show_plan(console, plan_run(request))
+        return
+    if cluster is not None:
+        from vidswap.farm.ray_run import swap_on_ray
+
+        show_result(console, swap_on_ray(request, cluster))
         return
     from vidswap.run.swap import swap
 

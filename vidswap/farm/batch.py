@@ -22,7 +22,7 @@ from vidswap.farm.plan import (
     check_weights,
     with_outputs,
 )
-from vidswap.farm.pool import Pool
+from vidswap.farm.pool import Pool, Start, start_here
 from vidswap.farm.queue import Queue
 from vidswap.farm.stopping import Stop
 from vidswap.farm.summary import Row, Summary, write_summary
@@ -117,6 +117,7 @@ class Batch:
         clips: What is wanted now; called again and again by a batch that watches.
         stop: Ends it from outside.
         told: Hears how it gets on.
+        start: Starts a worker.
 
     Raises:
         MediaError: The output folder cannot be made or written to.
@@ -124,8 +125,14 @@ class Batch:
     """
 
     def __init__(
-        self, options: BatchOptions, clips: Callable[[], Iterable[Wanted]], stop: Stop, told: Told
+        self,
+        options: BatchOptions,
+        clips: Callable[[], Iterable[Wanted]],
+        stop: Stop,
+        told: Told,
+        start: Start = start_here,
     ) -> None:
+        self._start = start
         self._options, self._clips, self._stop, self._told = options, clips, stop, told
         _make(options.out)
         self._queue = Queue.create(options.queue or options.home / "queue")
@@ -146,7 +153,7 @@ class Batch:
         self._scan()
         options = self._options
         if options.workers and (self._state.pending or options.watch):
-            pool = Pool(self._arguments(), options.workers, self._queue.root / "logs")
+            pool = Pool(self._arguments(), options.workers, self._queue.root / "logs", self._start)
             try:
                 self._follow(pool)
             finally:

@@ -10,7 +10,7 @@ https://github.com/OpenJobDescription/openjd-specifications/wiki/2023-09-Templat
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from vidswap.run.trim import Moment
 VERSION = "jobtemplate-2023-09"
 NOTIFY_SECONDS = 30
 """Between SIGTERM and SIGKILL when a task is cancelled."""
+DAEMON = "{{Session.WorkingDirectory}}/engine.json"
 Kind = Literal["FILE", "DIRECTORY"]
 Flow = Literal["IN", "OUT", "INOUT"]
 
@@ -94,25 +95,15 @@ def template(
         RecipeError: A value cannot stand in a template.
     """
     words = _Words(request)
-    args = words.arguments()
-    common = {"files": recipe, "words": args, "daemon": False}
-    plan = [_step(("Plan", "plan"), hosts.require(gpu=True), **common)]
-    plan[0]["script"]["actions"]["onRun"]["args"] += ["--expect", str(size.chunks)]
-    steps, after = [], []
+    say = _Say(words.arguments(), recipe, hosts)
+    plan = say.step("Plan", "plan", ["--expect", str(size.chunks), "--take-over"])
+    steps = [plan]
     if size.spans > 1:
-        steps.append(
-            _step(
-                ("Analyse", "span"), hosts.require(gpu=False), **common, tasks=("Span", size.spans)
-            )
-        )
-        after = ["Analyse"]
-    steps.append(_depending(plan[0], after))
-    chunks = {**common, "daemon": daemon, "tasks": ("Chunk", size.chunks)}
-    render = _step(("Render", "chunk"), hosts.require(gpu=True), **chunks)
-    steps.append(_depending(render, ["Plan"]))
-    steps.append(
-        _depending(_step(("Join", "join"), hosts.require(gpu=False), **common), ["Render"])
-    )
+        spans = say.step("Analyse", "span", tasks=("Span", size.spans))
+        steps = [spans, _after(plan, spans)]
+    chunks = say.step("Render", "chunk", tasks=("Chunk", size.chunks), daemon=daemon)
+    join = say.step("Join", "join", ["--take-over"])
+    steps += [_after(chunks, plan), _after(join, chunks)]
     table = {
         "specificationVersion": VERSION,
         "name": _plain(f"vidswap {request.input.name}")[:128],
@@ -214,54 +205,54 @@ def _plain(text: str) -> str:
     return text
 
 
-def _step(
-    names: tuple[str, str],
-    hosts: Mapping[str, Any],
-    *,
-    words: Sequence[str],
-    files: str,
-    daemon: bool,
-    tasks: tuple[str, int] | None = None,
-) -> dict[str, Any]:
-    name, command = names
-    args = ["farm", command, *words, "--openjd"]
-    if tasks is not None:
-        args += ["--index", f"{{{{Task.Param.{tasks[0]}}}}}"]
-    else:
-        args += ["--take-over"]
-    found: dict[str, Any] = {"name": name}
-    if tasks is not None:
-        space = {
-            "name": tasks[0],
-            "type": "INT",
-            "range": f"0-{tasks[1] - 1}" if tasks[1] > 1 else "0",
+@dataclass(frozen=True, slots=True)
+class _Say:
+    """Writes steps."""
+
+    words: Sequence[str]
+    recipe: str
+    hosts: Hosts
+
+    def step(
+        self,
+        name: str,
+        command: str,
+        options: Sequence[str] = (),
+        *,
+        tasks: tuple[str, int] | None = None,
+        daemon: bool = False,
+    ) -> dict[str, Any]:
+        """One step; with ``tasks``, (parameter, count), one of many tasks."""
+        args = ["farm", command, *self.words, *options, "--openjd"]
+        found: dict[str, Any] = {"name": name}
+        if tasks is not None:
+            parameter, count = tasks
+            args += ["--index", f"{{{{Task.Param.{parameter}}}}}"]
+            values = f"0-{count - 1}" if count > 1 else "0"
+            space = {"name": parameter, "type": "INT", "range": values}
+            found["parameterSpace"] = {"taskParameterDefinitions": [space]}
+        if daemon:
+            args += ["--daemon", DAEMON]
+            found["stepEnvironments"] = [self._engine()]
+        found["hostRequirements"] = self.hosts.require(gpu=command in ("plan", "chunk"))
+        found["script"] = {"actions": {"onRun": _action(args)}, "embeddedFiles": [self._file()]}
+        return found
+
+    def _engine(self) -> dict[str, Any]:
+        words = [word.replace("{{Task.File.", "{{Env.File.") for word in self.words]
+        actions = {
+            "onEnter": _action(["farm", "daemon", "start", DAEMON, *words]),
+            "onExit": _action(["farm", "daemon", "end", DAEMON]),
         }
-        found["parameterSpace"] = {"taskParameterDefinitions": [space]}
-    if daemon:
-        args += ["--daemon", "{{Session.WorkingDirectory}}/daemon"]
-        found["stepEnvironments"] = [_environment(words, files)]
-    found["hostRequirements"] = dict(hosts)
-    found["script"] = {
-        "actions": {"onRun": _action(args)},
-        "embeddedFiles": [_recipe(files)],
-    }
-    return found
+        return {
+            "name": "Engine",
+            "description": "One process that keeps the engine for the tasks of a session.",
+            "script": {"actions": actions, "embeddedFiles": [self._file()]},
+        }
 
-
-def _environment(words: Sequence[str], files: str) -> dict[str, Any]:
-    own = [word.replace("{{Task.File.", "{{Env.File.") for word in words]
-    place = "{{Session.WorkingDirectory}}/daemon"
-    return {
-        "name": "Engine",
-        "description": "One process that keeps the engine for the tasks of a session.",
-        "script": {
-            "actions": {
-                "onEnter": _action(["farm", "daemon", place, *own]),
-                "onExit": _action(["farm", "daemon", place, "--end"]),
-            },
-            "embeddedFiles": [_recipe(files)],
-        },
-    }
+    def _file(self) -> dict[str, str]:
+        text = "".join(f"{_plain(line)}\n" for line in self.recipe.splitlines())
+        return {"name": "Recipe", "type": "TEXT", "filename": "recipe.toml", "data": text}
 
 
 def _action(args: Sequence[str]) -> dict[str, Any]:
@@ -269,18 +260,5 @@ def _action(args: Sequence[str]) -> dict[str, Any]:
     return {"command": "{{Param.Vidswap}}", "args": list(args), "cancelation": mode}
 
 
-def _recipe(text: str) -> dict[str, str]:
-    # Line ends stay; nothing else below a space can be in TOML that was dumped.
-    lines: Iterator[str] = map(_plain, text.splitlines())
-    return {
-        "name": "Recipe",
-        "type": "TEXT",
-        "filename": "recipe.toml",
-        "data": "\n".join(lines) + "\n",
-    }
-
-
-def _depending(step: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    if names:
-        step["dependencies"] = [{"dependsOn": name} for name in names]
-    return step
+def _after(step: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {**step, "dependencies": [{"dependsOn": before["name"]}]}

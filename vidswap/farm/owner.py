@@ -36,6 +36,11 @@ def this_process() -> Owner:
     return Owner(socket.gethostname(), _system(), os.getpid(), _started(os.getpid()))
 
 
+def process(pid: int) -> Owner:
+    """Another process of this machine; one that is gone already has no start time."""
+    return Owner(socket.gethostname(), _system(), pid, _started(pid))
+
+
 def decode(table: Any) -> Owner | None:
     """The inverse of ``describe``; None for anything else."""
     try:

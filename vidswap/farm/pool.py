@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from vidswap.errors import MediaError, RecipeError, StateError, VidswapError, WeightsError
 
@@ -25,26 +26,59 @@ KILL_SECONDS = 5.0
 TAIL = 3000
 
 
+class Process(Protocol):
+    """What a pool asks of a process, as ``subprocess.Popen`` has it."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+Start = Callable[[Sequence[str], Path, int], Process]
+"""Starts a worker: arguments of ``vidswap``, file for what it says, workers in all."""
+
+
 @dataclass(slots=True, eq=False)
-class _Local:
-    process: "subprocess.Popen[bytes]"
+class _Worker:
+    process: Process
     log: Path
     began: float
 
 
+def start_here(arguments: Sequence[str], log: Path, workers: int) -> "subprocess.Popen[bytes]":
+    """A worker on this machine."""
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            [sys.executable, "-m", "vidswap", *arguments],
+            stdin=subprocess.PIPE,  # held open: its end tells a worker that this process died
+            stdout=file,
+            stderr=file,
+            env=_environment(workers),
+            start_new_session=True,  # a Ctrl-C in the terminal reaches workers through us
+        )
+
+
 class Pool:
-    """Workers on this machine.
+    """Workers that are replaced when they die.
 
     Args:
         arguments: Of ``python -m vidswap``.
         count: How many.
         logs: Folder for what they say; those of workers that end well are removed.
+        start: Starts one.
     """
 
-    def __init__(self, arguments: Sequence[str], count: int, logs: Path) -> None:
-        self._command = [sys.executable, "-m", "vidswap", *arguments]
+    def __init__(
+        self, arguments: Sequence[str], count: int, logs: Path, start: Start = start_here
+    ) -> None:
+        self._arguments, self._begin = list(arguments), start
         self._count, self._logs = count, logs
-        self._workers: list[_Local] = []
+        self._workers: list[_Worker] = []
         self._started = self._deaths = 0
 
     @property
@@ -66,7 +100,7 @@ class Pool:
         remarks = []
         for worker in [w for w in self._workers if w.process.poll() is not None]:
             self._workers.remove(worker)
-            code = worker.process.returncode
+            code = worker.process.returncode or 0
             if code in (0, 130, 143):
                 self._deaths = 0
                 worker.log.unlink(missing_ok=True)
@@ -99,20 +133,12 @@ class Pool:
             _close(worker)
         self._workers.clear()
 
-    def _start(self) -> _Local:
+    def _start(self) -> _Worker:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._started += 1
         log = self._logs / f"{os.getpid()}-{self._started:03}.jsonl"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,  # held open: its end tells a worker that this process died
-                stdout=file,
-                stderr=file,
-                env=_environment(self._count),
-                start_new_session=True,  # a Ctrl-C in the terminal reaches workers through us
-            )
-        return _Local(process, log, time.monotonic())
+        process = self._begin(self._arguments, log, self._count)
+        return _Worker(process, log, time.monotonic())
 
 
 def _environment(workers: int) -> Mapping[str, str]:
@@ -144,9 +170,10 @@ def _tail(log: Path) -> str:
     return ""
 
 
-def _close(worker: _Local) -> None:
-    if worker.process.stdin is not None:
+def _close(worker: _Worker) -> None:
+    stdin = getattr(worker.process, "stdin", None)
+    if stdin is not None:
         with suppress(OSError):
-            worker.process.stdin.close()
+            stdin.close()
     if worker.process.returncode in (0, -signal.SIGTERM, 130, 143):
         worker.log.unlink(missing_ok=True)

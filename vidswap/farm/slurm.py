@@ -79,6 +79,7 @@ TEMPLATE = """\
 #!/usr/bin/env bash
 # Swaps the faces of {name}: {frames} frames in {chunks} chunks. Made by `vidswap farm slurm`.
 # Submit everything:  bash THIS_FILE      (again after a failure: what is done is kept)
+# shellcheck disable=SC2016 # names of files may hold a $
 set -euo pipefail
 
 spans={spans}

@@ -199,6 +199,13 @@ def run_join(request: Request, *, take_over: bool = False) -> dict[str, Any]:
     return swap(request)
 
 
+def work_of(request: Request) -> Path:
+    """Work folder of a request."""
+    from vidswap.run.prepare import output_of
+
+    return request.work or default_work(output_of(request))
+
+
 def find_job(request: Request) -> JobFile:
     """The job that was planned last for the request's output.
 
@@ -207,8 +214,7 @@ def find_job(request: Request) -> JobFile:
     """
     from vidswap.run.prepare import output_of
 
-    output = output_of(request)
-    work = request.work or default_work(output)
+    output, work = output_of(request), work_of(request)
     found = jobs_in(work) if work.is_dir() else ()
     found = tuple(f for f in found if same_file(f.output, output)) or found
     if not found:
@@ -226,7 +232,5 @@ def _check(kind: str, index: int, count: int) -> None:
 def _unlock(request: Request) -> None:
     from vidswap.run.prepare import output_of
 
-    output = output_of(request)
-    places: tuple[Path, ...] = (output, request.work or default_work(output))
-    for place in places:
+    for place in (output_of(request), work_of(request)):
         lock_path(place).unlink(missing_ok=True)
