@@ -21,7 +21,7 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.codes import codes_of
 from vidswap.train.data import Pictures
 from vidswap.train.frozen import frozen
-from vidswap.train.losses import pyramid
+from vidswap.train.losses import identity_distance, pyramid
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import EncoderOptions, TrainRecipe
@@ -133,10 +133,7 @@ class EncoderTraining:
                 else self.lpips(drawn, pictures).mean()
             )
         if self.embedder is not None and self.options.identity:
-            with torch.no_grad():
-                wanted = self.embedder(fitted(pictures, self.embedder))
-            found = self.embedder(fitted(drawn, self.embedder))
-            losses["identity"] = (1.0 - (found * wanted).sum(1)).mean()
+            losses["identity"] = identity_distance(self.embedder, drawn, pictures)
         return losses
 
     @torch.no_grad()
@@ -164,13 +161,3 @@ class EncoderTraining:
         summary = f"e4e-style encoder into a {self.config.size} px StyleGAN2"
         config = dataclasses.asdict(self.config)
         return [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
-
-
-def fitted(pictures: Tensor, embedder: ArcFace) -> Tensor:
-    """Pictures as an embedder reads them: the inner face for the published size, else all of it."""
-    side = embedder.config.size
-    if side == 112:
-        return embedder.crop(pictures)
-    if pictures.shape[-1] == side:
-        return pictures
-    return functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)

@@ -20,7 +20,7 @@ from vidswap.models.e4e import Encoder
 from vidswap.models.irse import ArcFace
 from vidswap.models.latentswap import LatentMixer
 from vidswap.models.stylegan2 import StyleGAN2
-from vidswap.train.encoder import fitted
+from vidswap.train.losses import fitted
 from vidswap.train.parser import prepare
 from vidswap.types import F32, U8
 

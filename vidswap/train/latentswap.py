@@ -19,8 +19,8 @@ from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.models.shape import Coefficients, ShapeModel
 from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
-from vidswap.train.encoder import fitted
 from vidswap.train.frozen import frozen
+from vidswap.train.losses import identity_distance
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import LatentSwapOptions, TrainRecipe
 
@@ -75,7 +75,7 @@ class LatentSwapTraining:
         with step.autocast():
             picture = self.generator.synthesis(mixed, noise="random").float()
         losses = {
-            "identity": self._identity(pair, picture),
+            "identity": identity_distance(self.embedder, picture, pair.source_picture),
             "latent": functional.mse_loss(mixed, pair.target),
         }
         if self.landmarks is not None:
@@ -101,12 +101,6 @@ class LatentSwapTraining:
             pictures = self.generator.synthesis(codes, noise="random").float()
         source, target = codes.float().contiguous().split(count)
         return Pair(source, target, *pictures.split(count))
-
-    def _identity(self, pair: Pair, picture: Tensor) -> Tensor:
-        with torch.no_grad():
-            wanted = self.embedder(fitted(pair.source_picture, self.embedder))
-        found = self.embedder(fitted(picture, self.embedder))
-        return (1.0 - (found * wanted).sum(1)).mean()
 
     def _shape(self, model: ShapeModel, pair: Pair, picture: Tensor) -> Tensor:
         """Landmarks of the source's shape in the target's pose and expression, against the swap's."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidswap.models.discriminator import Discriminator
+from vidswap.models.irse import ArcFace
 
 
 def pyramid(x: Tensor, y: Tensor, levels: int = 4, weight: Tensor | None = None) -> Tensor:
@@ -66,3 +67,20 @@ def gradient_penalty(network: nn.Module, pictures: Tensor) -> Tensor:
     logits = network(pictures)
     (gradient,) = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()
+
+
+def fitted(pictures: Tensor, embedder: ArcFace) -> Tensor:
+    """Pictures as an embedder reads them: the inner face for the published size, else all of it."""
+    side = embedder.config.size
+    if side == 112:
+        return embedder.crop(pictures)
+    if pictures.shape[-1] == side:
+        return pictures
+    return functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)
+
+
+def identity_distance(embedder: ArcFace, found: Tensor, wanted: Tensor) -> Tensor:
+    """One minus the mean cosine between the people in two batches of pictures in [-1, 1]."""
+    with torch.no_grad():
+        true = embedder(fitted(wanted, embedder))
+    return (1.0 - (embedder(fitted(found, embedder)) * true).sum(1)).mean()

@@ -111,6 +111,10 @@ class StyleGAN2Options:
     """Weight of the picture loss once the adversarial loss has begun."""
     features: float = 0.0
     """Weight of the distance in the discriminator's features; needs data with parameters."""
+    identity: float = 0.0
+    """Weight of the distance to the person of the true picture; needs ``embedder`` and parameters."""
+    embedder: str = ""
+    """Weights of an identity embedder, a name or a file."""
     supervised_rate: float = 1.0
     """Factor on the learning rates while the start is supervised; momentum is 0.9 then."""
     background: float = 1.0

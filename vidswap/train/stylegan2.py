@@ -19,13 +19,16 @@ from torch.nn import functional
 
 from vidswap.errors import RecipeError
 from vidswap.models.discriminator import Discriminator, DiscriminatorConfig
+from vidswap.models.irse import ArcFace
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
 from vidswap.train.codes import codes_of
 from vidswap.train.data import Pictures
+from vidswap.train.frozen import frozen
 from vidswap.train.losses import (
     discriminator_features,
     feature_distance,
     gradient_penalty,
+    identity_distance,
     pyramid,
 )
 from vidswap.train.method import Batch, Export, Step, average_of, placed
@@ -38,7 +41,17 @@ MEAN_DECAY = 0.99
 class StyleGAN2Training:
     """Generator against discriminator."""
 
-    columns = ("picture", "generator", "discriminator", "real", "fake", "features", "r1", "path")
+    columns = (
+        "picture",
+        "generator",
+        "discriminator",
+        "real",
+        "fake",
+        "features",
+        "identity",
+        "r1",
+        "path",
+    )
 
     def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
         if not isinstance(recipe.method, StyleGAN2Options):
@@ -69,6 +82,11 @@ class StyleGAN2Training:
             device,
         )
         self.generator, self.discriminator = generator, discriminator
+        self.embedder = (
+            frozen(options.embedder, ArcFace, device, "method.embedder")
+            if options.identity
+            else None
+        )
         self.networks = {"generator": generator, "discriminator": discriminator}
         self.averages = {"generator": average_of(generator)}
         self.average = self.averages["generator"]
@@ -93,7 +111,8 @@ class StyleGAN2Training:
 
     def _codes(self, data: Pictures, recipe: TrainRecipe) -> Tensor | None:
         options = self.options
-        if not (options.supervised_steps or options.supervised or options.features):
+        aims = (options.supervised, options.features, options.identity)
+        if not (options.supervised_steps or any(aims)):
             return None
         if not data.has("parameters"):
             raise RecipeError(
@@ -187,6 +206,10 @@ class StyleGAN2Training:
             distance = feature_distance(maps, wanted)
             loss = loss + self.options.features * distance
             figures["features"] = distance.detach()
+        if self.embedder is not None:
+            distance = identity_distance(self.embedder, fake, real)
+            loss = loss + self.options.identity * distance
+            figures["identity"] = distance.detach()
         step.update(self.optimizers["generator"], loss)
         self.discriminator.requires_grad_(True)
         return figures
