@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny_networks import NAMES, keep
 from vidswap import recipe
-from vidswap.engines import create, crops
+from vidswap.engines import create, crops, needs_of
 from vidswap.engines.latentswap import LatentSwap, SwapPlan
 from vidswap.engines.latentswap.mixing import shares
 from vidswap.errors import NoFaceError, RecipeError, StateError, WeightsError
@@ -243,6 +243,7 @@ def test_a_photo_without_a_face_is_one_clear_error(engine, hopper):
 
 def test_missing_weights_are_all_named_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("VIDSWAP_WEIGHTS", str(tmp_path))
+    assert needs_of(LatentSwapEngine()) == {"mesh", "latents"}  # who is in a clip needs none
     with pytest.raises(WeightsError) as caught:
         create(LatentSwapEngine())
     for name in ("stylegan2-ffhq-1024", "e4e-ffhq", "latentswap-mixer"):

@@ -86,8 +86,16 @@ def create(options: EngineOptions, execution: Execution | None = None) -> SwapEn
         WeightsError: Weights it reads are not here, or not what they should be.
         RecipeError: Options that do not go with the weights.
     """
-    module, _, attribute = ENGINES[options.name].partition(":")
-    engine: SwapEngine = getattr(import_module(module), attribute)(
-        options, execution or Execution()
-    )
+    engine: SwapEngine = _kind(options)(options, execution or Execution())
     return engine
+
+
+def needs_of(options: EngineOptions) -> frozenset[Need]:
+    """What pass one must prepare for an engine, without building it: no weights are looked for."""
+    needs: frozenset[Need] = _kind(options).needs
+    return needs
+
+
+def _kind(options: EngineOptions) -> Any:
+    module, _, attribute = ENGINES[options.name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vidswap.engines import create
+from vidswap.engines import needs_of
 from vidswap.media.decode import open_reader
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import check_distinct, check_output
@@ -46,7 +46,7 @@ def inspect(request: Request, sheet: Path | None, *, overwrite: bool) -> dict[st
     check_distinct(path, [request.input])
     check_output(path, overwrite=overwrite)
     target = open_target(request)
-    analysis = obtain(request, target, create(request.recipe.engine).needs)
+    analysis = obtain(request, target, needs_of(request.recipe.engine))
     chosen = sorted(analysis.tracks, key=lambda t: -t.frames)[:DRAWN]
     chosen.sort(key=lambda t: t.id)
     page = _title(request, target, analysis)
