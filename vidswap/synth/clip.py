@@ -224,7 +224,7 @@ class _Actor:
 
     def _blink(self, seconds: float) -> float:
         away = float(np.abs(self._blinks - seconds).min()) / (BLINK_SECONDS / 2)
-        return float(np.cos(min(away, 1.0) * np.pi / 2) ** 2)
+        return float(np.cos(away * np.pi / 2) ** 2) if away < 1 else 0.0
 
     def _look(self, seconds: float) -> Gaze:
         number = int(np.searchsorted(self._looks, seconds))

@@ -213,7 +213,8 @@ def _blink(points: F64, side: int, blink: float) -> F64:
     share_up, share_low = fields().lid[side]
     gap = lower - upper
     gap[:, 2] = 0
-    down = gap * 0.88 * blink
+    # Shut lids overlap a little, or the eyeball would show between their facets.
+    down = gap * (0.88 + 0.12 * max(blink, 0.0)) * blink
     up = -gap * 0.12 * max(blink, 0.0)
     return points + share_up @ down + share_low @ up
 
@@ -224,8 +225,8 @@ def _over_eyeballs(points: F64, eyes: F64, radius: F64) -> F64:
     for centre, r in zip(eyes, radius, strict=True):
         flat = ((points[:468, :2] - centre[:2]) ** 2).sum(1)
         inside = flat < (0.97 * r) ** 2
-        front = centre[2] - np.sqrt(np.maximum(r * r - flat, 0)) - 0.014
-        out[:468, 2] = np.where(inside, np.minimum(points[:468, 2], front), points[:468, 2])
+        front = centre[2] - np.sqrt(np.maximum(r * r - flat, 0)) - 0.018
+        out[:468, 2] = np.where(inside, np.minimum(out[:468, 2], front), out[:468, 2])
     return out
 
 
