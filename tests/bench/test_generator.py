@@ -62,7 +62,8 @@ def test_goals():
     assert [(g["wanted"], g["met"]) for g in found] == [(1.3, True), (0.75, False), (1.9, True)]
     encoder = {**row, "kind": "encoder", "what": "e4e"}
     assert [g["wanted"] for g in goals([encoder])] == [1.4, 1.9]
-    assert len(FORMS) == 4
+    assert not goals([{**row, "what": "16"}])
+    assert set(FORMS) == {"reference", "eager", "compiled", "bf16"}
 
 
 def test_a_case_that_fails_says_which(monkeypatch):
