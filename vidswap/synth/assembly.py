@@ -7,7 +7,7 @@ import numpy as np
 from vidswap.synth import parts
 from vidswap.synth.anatomy import SKULL_CENTRE, SURFACE, cage
 from vidswap.synth.camera import direction, place, rotation
-from vidswap.synth.form import Form, build
+from vidswap.synth.form import Form, build, over_eyeballs
 from vidswap.synth.occluders import occluder
 from vidswap.synth.paint import hsv
 from vidswap.synth.params import HeadParams, Light
@@ -36,7 +36,9 @@ def assemble(head: HeadParams) -> Posed:
     """Build all parts; the hair comes last."""
     form = build(head.identity, head.expression)
     who, scene = head.identity, head.scene
-    skin, attributes = _skin(form, head)
+    surface = np.asarray(cage().subdivide @ form.points)
+    surface = over_eyeballs(surface, form.eyes, form.radius)
+    skin, attributes = _skin(surface, head)
     pose = head.pose
     turn = rotation(pose.yaw, pose.pitch, pose.roll)
     trunk = rotation(pose.yaw * TRUNK_FOLLOWS, 0.0, 0.0)
@@ -55,8 +57,7 @@ def assemble(head: HeadParams) -> Posed:
     if shell is not None:
         found.append(shell)
         placed.append(place(shell.points, pose, turn))
-    surface = np.asarray(cage().subdivide[:SURFACE] @ form.points)
-    landmarks = np.concatenate([surface, _irises(form, head)])
+    landmarks = np.concatenate([surface[:SURFACE], _irises(form, head)])
     return Posed(_join(found, placed, attributes), place(landmarks, pose, turn))
 
 
@@ -74,9 +75,8 @@ def _irises(form: Form, head: HeadParams) -> F64:
     return np.array(found)
 
 
-def _skin(form: Form, head: HeadParams) -> tuple[Part, F32]:
+def _skin(points: F64, head: HeadParams) -> tuple[Part, F32]:
     data = cage()
-    points = np.asarray(data.subdivide @ form.points)
     rest = data.rest.astype(np.float64)
     who = head.identity
     if who.cheek_beard + who.goatee > 0:

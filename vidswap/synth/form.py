@@ -11,6 +11,7 @@ from vidswap.types import F64
 
 HINGE = np.array([0.0, -0.05, 0.72])
 JAW_DEGREES = 22.0
+LID_THICKNESS = 0.018
 LID_REACH = 0.15
 """How far above the upper lid the skin follows a blink."""
 
@@ -161,7 +162,7 @@ def build(who: Identity, face: Expression) -> Form:
     points = _turn_jaw(points, data.jaw, angle)
     for side, blink in enumerate((face.blink_left, face.blink_right)):
         points = _blink(points, side, blink - 0.3 * face.widen * (1 - blink))
-    points = _over_eyeballs(points, eyes, radius)
+    points = over_eyeballs(points, eyes, radius)
     return Form(points, eyes, radius, angle)
 
 
@@ -219,14 +220,21 @@ def _blink(points: F64, side: int, blink: float) -> F64:
     return points + share_up @ down + share_low @ up
 
 
-def _over_eyeballs(points: F64, eyes: F64, radius: F64) -> F64:
-    """Keep lids in front of the eyeballs they slide on."""
+def over_eyeballs(points: F64, eyes: F64, radius: F64) -> F64:
+    """Keep lids in front of the eyeballs they slide on.
+
+    Args:
+        points: (V, 3) cage or subdivided mesh.
+        eyes: (2, 3) centres.
+        radius: (2,)
+    """
     out = points.copy()
     for centre, r in zip(eyes, radius, strict=True):
-        flat = ((points[:468, :2] - centre[:2]) ** 2).sum(1)
-        inside = flat < (0.97 * r) ** 2
-        front = centre[2] - np.sqrt(np.maximum(r * r - flat, 0)) - 0.018
-        out[:468, 2] = np.where(inside, np.minimum(out[:468, 2], front), out[:468, 2])
+        flat = ((points[:, :2] - centre[:2]) ** 2).sum(1)
+        # What lies deeper are the lids' inner sides, which end behind the eyeball.
+        lids = (flat < (0.97 * r) ** 2) & (points[:, 2] < centre[2] - 0.5 * r)
+        front = centre[2] - np.sqrt(np.maximum(r * r - flat, 0)) - LID_THICKNESS
+        out[:, 2] = np.where(lids, np.minimum(out[:, 2], front), out[:, 2])
     return out
 
 
