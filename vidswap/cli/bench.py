@@ -146,6 +146,65 @@ def generator(
     console.result(result, table(result))
 
 
+@bench.command("quality")
+@click.option(
+    "-p",
+    "--pipeline",
+    "pipelines",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Measure this pipeline too; repeatable. The mesh engine is always measured.",
+)
+@click.option(
+    "--pairs", type=click.IntRange(0), default=16, show_default=True, help="Pairs of pictures."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.4, 600),
+    default=2.0,
+    show_default=True,
+    help="Length of each of the three clips.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(96, 2048),
+    default=256,
+    show_default=True,
+    help="Side of the frames, pixels, even.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(1_000_000),
+    default=1_000_000,
+    show_default=True,
+    help="Number of the first person; below a million they are for training.",
+)
+@click.option("--report", type=FILE, metavar="DIR", help="Write a page with pictures, and JSON.")
+@console_options
+def quality(
+    console: Console,
+    pipelines: tuple[str, ...],
+    pairs: int,
+    seconds: float,
+    size: int,
+    seed: int,
+    report: Path | None,
+) -> None:
+    """Score engines against the true swap of synthetic people.
+
+    Pairs of pictures and three clips (talking, with a hand before the face, with a cut) are drawn,
+    swapped by every engine as `vidswap run` does it, and compared with how identity, pose, light and
+    background should have come out. Copying the target and pasting the source photograph are always
+    compared; the line of the truth itself shows what each measure can reach.
+    """
+    from vidswap.bench.quality import Plan, measure, table
+
+    if size % 2:
+        raise RecipeError(f"--size {size}: expected an even number")
+    result = measure(Plan(pairs, seconds, size, pipelines, seed, report), console.bars)
+    console.result(result, table(result))
+
+
 def _numbers(option: str, text: str, known: tuple[int, ...] = ()) -> tuple[int, ...]:
     """``1,4`` as numbers.
 
