@@ -385,3 +385,23 @@ def test_memory_does_not_grow_with_the_queue(queue):
 
     peak(50)
     assert peak(2000) < 2 * peak(100)
+
+
+def test_many_watchers_share_the_looking_and_miss_nothing(queue, monkeypatch):
+    """With all looking at all, a thousand workers would keep the file server busy by that alone."""
+    count, clock, read = 100, [0.0], []
+    for number in range(count):
+        add(queue, f"item {number}")
+        claim(queue, Owner("elsewhere", "another", number, "1"))
+    silent = Sweeper._silent
+    monkeypatch.setattr(Sweeper, "_silent", lambda *a: read.append(a[1]) or silent(*a))
+    watchers = [Sweeper(queue, 10.0, lambda: clock[0], salt=n) for n in range(60)]
+    for watcher in watchers:
+        watcher.sweep()
+    assert len(read) < len(watchers) * 32
+    assert len(set(read)) == count
+    # All of them fall silent at once: a single watcher finds some, and then looks at everything.
+    for _ in range(4):
+        clock[0] += 11.0
+        watchers[0].sweep()
+    assert not entries(queue, "active")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from vidswap.farm import owner as owners
 from vidswap.farm import register
@@ -13,6 +14,18 @@ from vidswap.farm.token import End, State, Token
 
 LEASE_SECONDS = 90.0
 """Silence after which an item is taken over. NFS clients may show a file as it was a minute ago."""
+
+WATCHED = 16
+"""Entries that one of many watchers looks at, up to twice as many. Each entry has about as many
+watchers; with all looking at all, a thousand workers would do nothing else."""
+
+EPOCH_LEASES = 4
+"""A watcher looks at the same entries for so many leases."""
+
+
+def share_of(count: int) -> int:
+    """One of how many entries a watcher looks at, where there are so many."""
+    return 1 << max((count // WATCHED).bit_length() - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +50,18 @@ class Sweeper:
         queue: The queue.
         lease: Seconds.
         clock: Monotonic seconds.
+        salt: One of many watchers, each with a salt of its own, looks at some entries where there
+            are many: the same for some leases, then at others, and at all once many of its own fell
+            silent. None looks at all.
     """
 
     queue: Queue
     lease: float = LEASE_SECONDS
     clock: Callable[[], float] = time.monotonic
+    salt: int | None = None
+    _all_until: float = float("-inf")
+    """Many owners died at once: there may be fewer watchers than there are entries."""
+    _looks: int = 0
     _seen: dict[Token, tuple[bytes, float]] = field(default_factory=dict)
     _met: dict[Token, int] = field(default_factory=dict)
     """How many of the items that a blocked one waits for are done, by token."""
@@ -54,7 +74,9 @@ class Sweeper:
         """
         now = self.clock()
         lost, finished = [], []
+        epoch = int(now / (EPOCH_LEASES * self.lease))
         active = set(self.queue.tokens("active"))
+        active = active if now < self._all_until else self._mine(active, epoch)
         self._seen = {token: seen for token, seen in self._seen.items() if token in active}
         for token in active:
             if not self._silent(token, now):
@@ -66,8 +88,22 @@ class Sweeper:
             else:
                 finished.append(token)
             self.queue.carry_out(token, end)
+        if len(lost) * 4 > len(active):
+            self._all_until = now + 3 * self.lease
         self.unblock()
         return Sweep(tuple(lost), tuple(finished))
+
+    def _mine(self, tokens: set[Token], turn: int) -> set[Token]:
+        """What this watcher looks at, another part of it in another turn."""
+        share = share_of(len(tokens))
+        if self.salt is None or share == 1:
+            return tokens
+        name = f"{self.salt} {turn} "
+        return {
+            t
+            for t in tokens
+            if int.from_bytes(blake2b(f"{name}{t}".encode(), digest_size=4).digest()) % share == 0
+        }
 
     def _silent(self, token: Token, now: float) -> bool:
         beat = register.read(self.queue.root / "active" / str(token))
@@ -102,9 +138,10 @@ class Sweeper:
 
     def unblock(self) -> None:
         """Let go what need not wait any more."""
-        blocked = list(self.queue.tokens("blocked"))
+        self._looks += 1
+        blocked = set(self.queue.tokens("blocked"))
         self._met = {token: self._met.get(token, 0) for token in blocked}
-        for token in blocked:
+        for token in self._mine(blocked, self._looks):
             lane, after = self.queue.waits_for(token)
             state, last = self._next_state(token, after)
             if state == "quarantined":

@@ -89,8 +89,8 @@ class Worker:
         self._queue, self._tasks, self._options, self._stop = queue, tasks, options, stop
         self._bench, self._told = bench, told
         self._owner: Owner = this_process()
-        self._sweeper = Sweeper(queue, options.lease)
         self._salt = int.from_bytes(os.urandom(4), "big")
+        self._sweeper = Sweeper(queue, options.lease, salt=self._salt)
         self._tally = Tally()
         self._outage = Outage(queue.root, bench.warn)
         self._bugs = 0
