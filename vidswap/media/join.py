@@ -85,17 +85,7 @@ def join(
     pts = np.asarray(info.pts[start:stop], np.int64)
 
     def video(out: OutputContainer) -> VideoStream:
-        encoder = Encoder(out, info, plan)
-        encoder.tag(first.tags)
-        encoder.open()
-        if encoder.extradata != first.extradata:
-            raise StateError(
-                f"it was not encoded by the {plan.encoder} of this machine with these settings",
-                path=pieces[0].path,
-                stage="join",
-                hint="join on a machine of the kind that rendered",
-            )
-        return encoder.stream
+        return _stream(out, info, plan, first, pieces[0].path)
 
     muxer = Muxer(
         info,
@@ -120,6 +110,23 @@ def join(
         muxer.abort()
         raise
     return Joined(muxer.record, tuple(muxer.notes))
+
+
+def _stream(
+    out: OutputContainer, info: VideoInfo, plan: EncoderPlan, first: Table, path: Path
+) -> VideoStream:
+    """The output's video stream, with the headers that the segments were encoded for."""
+    encoder = Encoder(out, info, plan)
+    encoder.tag(first.tags)
+    encoder.open()
+    if encoder.extradata != first.extradata:
+        raise StateError(
+            f"it was not encoded by the {plan.encoder} of this machine with these settings",
+            path=path,
+            stage="join",
+            hint="join on a machine of the kind that rendered",
+        )
+    return encoder.stream
 
 
 def decoding_times(pts: I64, first: int, count: int, delay: int) -> I64:
