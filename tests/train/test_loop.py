@@ -17,8 +17,8 @@ from vidswap.train import checkpoint
 from vidswap.train.logs import read_log
 from vidswap.train.loop import Watch, rate_scale, train
 from vidswap.train.options import LoopOptions
-from vidswap.weights import formats, manifest
-from vidswap.weights.cache import hash_file
+from vidswap.weights import formats, importing, manifest
+from vidswap.weights.cache import Store, hash_file
 
 FULL = ("method.path_every=2", "method.r1_every=3")
 
@@ -73,9 +73,10 @@ def test_rows_after_the_checkpoint_are_replaced(whole, tiny, tmp_path):
     assert losses(tmp_path) == losses(whole.out)
 
 
-def test_export_is_read_by_name(whole):
+def test_export_is_read_by_name(whole, tmp_path):
     (path,) = whole.exports
-    network = zoo.load_file(path)
+    importing.add(path, Store(tmp_path), "mine")
+    network = zoo.load_named("mine", Store(tmp_path))
     assert network.size == 16
     assert float(network.mapping.w_avg.abs().sum()) > 0
     own = manifest.decode(tomllib.loads(path.with_suffix(".toml").read_text()), "x")

@@ -95,6 +95,30 @@ for _name, _summary in METHODS.items():
     _verb(_name, _summary)
 
 
+@train.command("measure")
+@click.option(
+    "--weights",
+    "pairs",
+    metavar="ROLE=NAME",
+    multiple=True,
+    help="Measure other weights in a place: embedder, generator, encoder, mixer, parser or landmarks; "
+    "a name or a safetensors file; repeatable.",
+)
+@console_options
+def measure_weights(console: Console, pairs: Sequence[str]) -> None:
+    """Measure the small weights that come with vidswap on people they were never trained on."""
+    from vidswap.errors import RecipeError
+    from vidswap.train import quality
+
+    names = dict(pair.partition("=")[::2] for pair in pairs)
+    unknown = sorted(names.keys() - quality.NAMES.keys())
+    if unknown or not all(names.values()):
+        known = ", ".join(quality.NAMES)
+        raise RecipeError(f"--weights: expected ROLE=NAME with a role of {known}; got {pairs}")
+    rows = quality.measure(names, quality.face_finder())
+    console.result({"rows": quality.as_json(rows)}, quality.table(rows))
+
+
 def _train(
     console: Console,
     method: str,

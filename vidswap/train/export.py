@@ -41,8 +41,15 @@ def _export(recipe: TrainRecipe, item: Export, out: Path) -> Path:
     path = out / f"{name}.safetensors"
     encoded = schema.encode(recipe)
     metadata = {
+        "vidswap": "1",
+        "name": name,
         "names": "own",
         "arch": item.arch,
+        "layout": item.arch,
+        "settings": "{}",
+        "licence": "unknown",
+        "commercial": "no",
+        "source": f"vidswap train {recipe.method.name}",
         "config": json.dumps(dict(item.config)),
         "recipe": json.dumps(encoded),
         "trained_by": f"vidswap {__version__}",
@@ -124,7 +131,16 @@ def ship(path: Path, name: str, out: Path, *, command: str, figures: Mapping[str
     half = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
     _check(half, name)
     # The resolved recipe names folders of the machine that trained; the command says as much.
-    metadata = {k: v for k, v in metadata.items() if k != "recipe"} | {"made_by": command}
+    metadata = {k: v for k, v in metadata.items() if k != "recipe"} | {
+        "vidswap": "1",
+        "name": name,
+        "layout": metadata["arch"],
+        "settings": "{}",
+        "licence": "MIT",
+        "commercial": "yes",
+        "source": "this repository",
+        "made_by": command,
+    }
     target = out / f"{name}.safetensors"
     try:
         formats.write_safetensors(target, half, metadata)

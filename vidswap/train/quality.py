@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from vidswap import zoo
+from vidswap.faces.detect import open_detector
 from vidswap.models.bisenet import BiSeNet
 from vidswap.models.e4e import Encoder
 from vidswap.models.irse import ArcFace
 from vidswap.models.latentswap import LatentMixer
 from vidswap.models.shape import ShapeModel
 from vidswap.models.stylegan2 import StyleGAN2
+from vidswap.recipe import DetectOptions
 from vidswap.train import evaluate
 from vidswap.train.heads import HELD_OUT, draw
 from vidswap.types import F32, U8
@@ -107,7 +109,7 @@ def measure(
         )
     rows += _parsing(networks, heads.pictures[:400], heads.labels[:400])
     rows += _inversion(networks, heads.pictures[:400], heads.labels[:400])
-    return rows + _swapping(networks, swap_pairs(pairs), find)
+    return rows + _swapping(networks, swap_pairs(pairs))
 
 
 def table(rows: list[Row]) -> str:
@@ -118,6 +120,24 @@ def table(rows: list[Row]) -> str:
         mark = mark if row.wanted else ""
         lines.append(f"| {row.what} | {row.measure} | {row.wanted} | {row.value:.3f} | {mark} |")
     return "\n".join(lines)
+
+
+def face_finder() -> Callable[[U8], bool]:
+    """Whether the default detector finds a face in a small square picture.
+
+    Raises:
+        WeightsError: The detector is not installed.
+    """
+    import cv2
+
+    detector = open_detector(DetectOptions())
+
+    def find(picture: U8) -> bool:
+        # The detector was made for faces of some size.
+        large = cv2.resize(picture, (256, 256), interpolation=cv2.INTER_CUBIC)
+        return bool(detector.detect(np.asarray(large, np.uint8)))
+
+    return find
 
 
 def _load(name: str) -> nn.Module:
@@ -161,9 +181,7 @@ def _inversion(networks: dict[str, nn.Module], pictures: U8, labels: U8) -> list
     ]
 
 
-def _swapping(
-    networks: dict[str, nn.Module], pairs: Truth, find: Callable[[U8], bool] | None
-) -> list[Row]:
+def _swapping(networks: dict[str, nn.Module], pairs: Truth) -> list[Row]:
     encoder, mixer, embedder = networks["encoder"], networks["mixer"], networks["embedder"]
     assert isinstance(encoder, Encoder)
     assert isinstance(mixer, LatentMixer)
@@ -177,7 +195,6 @@ def _swapping(
     rises = all(a < b for a, b in pairwise(steps))
     above = found.psnr > max(found.psnr_target, found.psnr_source)
     error = _pose_error(networks["landmarks"], mixed, pairs.pose)
-    del find
     return [
         Row("LatentSwap", "closer to source than to target", found.closer, "≥ .85", found.closer >= 0.85),
         Row("LatentSwap", "cosine to the source", found.to_source, "", True),
