@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from vidswap.bench.quality_methods import Method, methods
 from vidswap.bench.quality_page import Gallery
 from vidswap.bench.quality_score import EMBEDDER, Judge, mean
-from vidswap.bench.quality_set import Case, cases, draw
+from vidswap.bench.quality_set import CLIPS, Case, cases, draw
 from vidswap.run.atomic import write_json
 from vidswap.run.job import writing
 from vidswap.run.report import check_folder
@@ -41,6 +41,7 @@ COLUMNS = {
     "missed": Column("missed %", ".0f", 100, "frames in which the engine swapped no face"),
     "lost": Column("lost %", ".0f", 100, "frames in whose result the landmarker finds no face"),
     "psnr": Column("PSNR", ".2f", 1, "dB against the true swap, where either shows the face"),
+    "toned": Column("toned", ".2f", 1, "PSNR with mean and contrast of colours as in the truth"),
     "ssim": Column("SSIM", ".3f", 1, "the same"),
     "distance": Column("dist", ".3f", 1, "features of the embedder, in place of LPIPS"),
     "to_source": Column("id src", ".3f", 1, "cosine to the source photograph"),
@@ -50,7 +51,12 @@ COLUMNS = {
     "expression": Column("expr %", ".1f", 100, "error of lip and lid gaps, by mouth and eye width"),
     "gaze": Column("gaze %", ".1f", 100, "error of the irises by eye width, eyes open"),
     "occluder": Column("occl %", ".1f", 100, "pixels of the occluder that are the target's"),
-    "seam": Column("seam %", ".2f", 100, "colour step that the border of the change added"),
+    "seam": Column(
+        "seam %",
+        ".2f",
+        100,
+        "colour step at the border of the change that neither truth nor target has",
+    ),
     "flicker": Column("flicker", ".2f", 1, "relative to the true clip; 1 is right"),
     "jerk": Column("jerk", ".2f", 1, "of landmarks, relative to the true clip; 1 is right"),
     "jaw_correlation": Column("jaw r", ".2f", 1, "correlation with the true jaw"),
@@ -69,9 +75,11 @@ class Plan:
     size: int = 256
     """Side of the frames, pixels."""
     pipelines: tuple[str, ...] = ()
-    """Besides the copies and the mesh engine."""
+    """Besides the copies and ``always``."""
     seed: int = HELD_OUT
     """Number of the first person."""
+    clips: tuple[str, ...] = tuple(name for name, _, _ in CLIPS)
+    always: tuple[str, ...] = ALWAYS
     report: Path | None = None
     """Folder for ``quality.html`` and ``quality.json``."""
 
@@ -93,8 +101,9 @@ def measure(plan: Plan, watch: Watch) -> dict[str, Any]:
     """
     if plan.report is not None:
         check_folder(plan.report)
-    chosen = methods((*ALWAYS, *plan.pipelines))
+    chosen = methods((*plan.always, *plan.pipelines))
     todo = cases(plan.pairs, plan.seconds, plan.size, plan.seed)
+    todo = tuple(case for case in todo if case.still or case.name in plan.clips)
     gallery = Gallery()
     rows = []
     with tempfile.TemporaryDirectory(prefix="vidswap-quality-") as name, closing(Judge()) as judge:
@@ -112,18 +121,16 @@ def measure(plan: Plan, watch: Watch) -> dict[str, Any]:
         "size": plan.size,
         "seed": plan.seed,
         "embedder": embedder,
-        "figures": {name: asdict_of(column) for name, column in COLUMNS.items()},
+        "figures": {
+            name: {"title": column.title, "meaning": column.meaning}
+            for name, column in COLUMNS.items()
+        },
         "methods": {name: _total(rows, name) for name in chosen},
         "cases": rows,
     }
     if plan.report is not None:
         _write(plan.report, result, gallery)
     return result
-
-
-def asdict_of(column: Column) -> dict[str, str]:
-    """Title and meaning of a figure."""
-    return {"title": column.title, "meaning": column.meaning}
 
 
 def table(result: Mapping[str, Any]) -> str:

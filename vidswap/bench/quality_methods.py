@@ -11,12 +11,13 @@ from vidswap import recipe as recipes
 from vidswap.bench.quality_set import Drawn, read
 from vidswap.engines.crops import outline
 from vidswap.errors import NoFaceError
+from vidswap.faces.embed import five_points
 from vidswap.ops.geometry import similarity
 from vidswap.recipe import EncodeOptions, Recipe
 from vidswap.run.prepare import engine_of
 from vidswap.run.request import Request
 from vidswap.run.swap import swap
-from vidswap.types import F32, U8
+from vidswap.types import F32, F64, U8
 
 TRUTH, TARGET, SOURCE = "truth", "copy target", "paste source"
 EDGE = 1.5
@@ -74,19 +75,17 @@ def _paste(drawn: Drawn, _: Path) -> Swapped:
     mask = np.zeros(drawn.source.labels.shape, np.float32)
     cv2.fillConvexPoly(mask, np.round(shape * 16).astype(np.int32), 1.0, cv2.LINE_AA, 4)
     frames = [
-        _pasted(frame, drawn.source.rgb, mask, similarity(drawn.source.points, _five(mesh)))
+        _pasted(frame, drawn.source.rgb, mask, similarity(_five(drawn.source.mesh), _five(mesh)))
         for frame, mesh in zip(drawn.target, drawn.target_mesh, strict=True)
     ]
     return Swapped(np.stack(frames))
 
 
-def _five(mesh: F32) -> F32:
-    eyes = [mesh[list(e), :2].mean(0) for e in ((33, 133), (362, 263))]
-    five: F32 = np.stack([*eyes, mesh[1, :2], mesh[61, :2], mesh[291, :2]])
-    return five
+def _five(mesh: F32) -> F64:
+    return five_points(mesh).astype(np.float64)
 
 
-def _pasted(frame: U8, photo: U8, mask: F32, matrix: np.ndarray) -> U8:  # type: ignore[type-arg]
+def _pasted(frame: U8, photo: U8, mask: F32, matrix: F64) -> U8:
     size = frame.shape[1], frame.shape[0]
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     # Photographs are larger than faces in frames: blurred first, so that they do not alias.

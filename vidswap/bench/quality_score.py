@@ -8,6 +8,7 @@ import numpy as np
 
 from vidswap.bench.quality_methods import Swapped
 from vidswap.bench.quality_set import Drawn
+from vidswap.engines.crops import as_float
 from vidswap.errors import WeightsError
 from vidswap.faces.landmarks import Landmarker, region_of
 from vidswap.faces.pose import PoseFit, eye_opening, mouth_opening
@@ -86,7 +87,7 @@ class Judge:
 
     def reference(self, drawn: Drawn) -> Reference:
         """Look at the truth, the target and the source of a case."""
-        photo = crop(drawn.source.rgb, _quad(drawn.source.mesh), CropOptions(SIDE))
+        photo = np.array(crop(drawn.source.rgb, _quad(drawn.source.mesh), CropOptions(SIDE)))
         target = np.stack(
             [
                 crop(f, _quad(m), CropOptions(SIDE))
@@ -118,7 +119,8 @@ class Judge:
         Returns:
             Figures by name, see ``vidswap.bench.quality.COLUMNS``.
         """
-        looked = self.look(swapped.frames, reference.drawn)
+        same = swapped.frames is reference.drawn.truth
+        looked = reference.truth if same else self.look(swapped.frames, reference.drawn)
         return {
             "missed": swapped.missed,
             "seconds": swapped.seconds,
@@ -205,24 +207,41 @@ def _pictures(frames: U8, drawn: Drawn) -> Figures:
     for frame, truth, target, face, hidden in zip(
         frames, drawn.truth, drawn.target, drawn.face, drawn.occluded, strict=True
     ):
-        a, b, c = (x.astype(np.float32) / np.float32(255) for x in (frame, truth, target))
+        a, b, c = (as_float(x) for x in (frame, truth, target))
         mask = face.astype(np.float32)
         changed = np.abs(frame.astype(np.int16) - target).max(-1) > UNTOUCHED
         kept = 1 - float(changed[hidden].mean()) if hidden.any() else np.nan
-        rows.append((psnr(a, b, mask), ssim(a, b, mask), kept, _seam(a, c, changed)))
+        toned = psnr(_toned(a, b, mask), b, mask)
+        seam = _seam(a, (b, c), changed)
+        rows.append((psnr(a, b, mask), toned, ssim(a, b, mask), kept, seam))
     columns = np.array(rows, np.float64).T
-    return dict(zip(("psnr", "ssim", "occluder", "seam"), map(mean, columns), strict=True))
+    names = ("psnr", "toned", "ssim", "occluder", "seam")
+    return dict(zip(names, map(mean, columns), strict=True))
 
 
-def _seam(frame: F32, target: F32, changed: Bool) -> float:
-    """What the border of the changed region added; holes in it, where colours agree by chance, closed."""
+def _toned(frame: F32, truth: F32, mask: F32) -> F32:
+    """The frame with each channel's mean and contrast in the mask as in the truth."""
+    share = (mask / max(float(mask.sum()), 1e-9))[..., None]
+    spread = []
+    for picture in (frame, truth):
+        middle = (share * picture).sum((0, 1))
+        spread.append((middle, np.sqrt((share * (picture - middle) ** 2).sum((0, 1)))))
+    (here, has), (there, wanted) = spread
+    return ((frame - here) * (wanted / np.maximum(has, 1e-4)) + there).astype(np.float32)
+
+
+def _seam(frame: F32, known: tuple[F32, F32], changed: Bool) -> float:
+    """Step of colour along the border of the changed region, beyond those that truth and target have.
+
+    Holes in the region, where colours agree by chance, count as changed.
+    """
     closed = cv2.morphologyEx(changed.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((7, 7), np.uint8))
     outlines, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return 0.0
     region = np.zeros(changed.shape, np.float32)
     cv2.drawContours(region, [max(outlines, key=cv2.contourArea)], -1, 1.0, cv2.FILLED)
-    return seam_contrast(frame, target, region).excess
+    return min(seam_contrast(frame, other, region).excess for other in known)
 
 
 def _identity(looked: Looked, reference: Reference) -> Figures:
@@ -265,7 +284,7 @@ def _observed(looked: Looked) -> Observed:
     """Frames without a face repeat the one before, or the first one that has one."""
     known = np.flatnonzero(looked.found)
     at = known[np.maximum(np.searchsorted(known, np.arange(len(looked.meshes)), "right") - 1, 0)]
-    crops = looked.crops.astype(np.float32) / np.float32(255)
+    crops = as_float(looked.crops)
     return Observed(crops, looked.embeddings, looked.meshes[at])
 
 

@@ -36,6 +36,9 @@ LATE = 0.6
 """Seconds into its clip from which the hand is close to the face."""
 FACE = (1, 2, 3, 5, 6, 9)
 """Labels that belong to the face: lips, brows, eyes, nose, skin, mouth."""
+RIM = 5
+"""Side of the square that occluders are shrunk with: their outermost pixels mix with the face, and
+colours are kept at half resolution."""
 SHUT = 0.4
 """Blink from which an eye has no gaze."""
 
@@ -175,7 +178,7 @@ def _faces(frames: list[Rendered]) -> Bool:
 
 
 def _occluded(made: Clip, frames: list[Rendered]) -> Bool:
-    """Where a face would be seen if nothing stood before it; without the rim, whose pixels mix."""
+    """Where a face would be seen if nothing stood before it; without the rim."""
     found = np.zeros((len(frames), made.height, made.width), np.bool_)
     for index, (heads, frame) in enumerate(zip(made.params, frames, strict=True)):
         if heads[0].scene.occluder == 0:
@@ -183,5 +186,5 @@ def _occluded(made: Clip, frames: list[Rendered]) -> Bool:
         bare = replace(heads[0], scene=replace(heads[0].scene, occluder=0.0))
         seen = replace(made, params=((bare,),), cuts=()).frame(0)
         hidden = np.isin(seen.labels, FACE) & (frame.labels == 0)
-        found[index] = cv2.erode(hidden.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        found[index] = cv2.erode(hidden.astype(np.uint8), np.ones((RIM, RIM), np.uint8)) > 0
     return found

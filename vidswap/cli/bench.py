@@ -1,6 +1,7 @@
 """``vidswap bench``: measurements on this machine."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -201,7 +202,72 @@ def quality(
 
     if size % 2:
         raise RecipeError(f"--size {size}: expected an even number")
-    result = measure(Plan(pairs, seconds, size, pipelines, seed, report), console.bars)
+    plan = Plan(pairs, seconds, size, pipelines, seed, report=report)
+    result = measure(plan, console.bars)
+    console.result(result, table(result))
+
+
+@bench.command("farm")
+@click.option("--workers", default="10,100,1000,10000", show_default=True, help="Sizes of farms.")
+@click.option(
+    "--chunks", default="60,120,240,480,960,1920", show_default=True, help="Frames of a chunk."
+)
+@click.option(
+    "--minutes", type=click.FloatRange(1), default=1_000_000.0, show_default=True,
+    help="Of video that is simulated.",
+)  # fmt: skip
+@click.option(
+    "--failures", type=click.FloatRange(0), default=0.05, show_default=True,
+    help="Deaths of a worker in an hour; none, ten and a hundred times as many are simulated too.",
+)  # fmt: skip
+@click.option("--analyse-ms", type=click.FloatRange(0), help="Of a worker, for each frame.")
+@click.option("--render-ms", type=click.FloatRange(0), help="Of a worker, for each frame.")
+@click.option("--server-ops", type=click.FloatRange(1), help="File operations per second.")
+@click.option("--server-mb", type=click.FloatRange(0.1), help="Megabytes per second.")
+@click.option(
+    "--items", type=click.IntRange(0), default=10_000, show_default=True,
+    help="Queued to measure the queue; 0 leaves that out.",
+)  # fmt: skip
+@click.option("--folder", type=FILE, metavar="DIR", help="Measure the queue there.")
+@click.option(
+    "--measure", "anew", is_flag=True, help="Measure this machine's frames and parts too."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of all that is drawn.")
+@console_options
+def farm(console: Console, **options: Any) -> None:
+    """Measure the queue, and simulate farms of any size on it.
+
+    Prints what adding, claiming and committing cost and how far memory grows over --items queued
+    items; then, for each number of workers, hours, throughput, wasted work and tail by the length of
+    chunks, the length it recommends, and what a shared folder's server runs out of first. The
+    simulation gives the same numbers for the same seed.
+    """
+    from dataclasses import replace
+
+    from vidswap.bench.farm import Plan, measure, table
+    from vidswap.farm.simulate import Costs, Site
+
+    given = {n: options[n] for n in ("analyse_ms", "render_ms") if options[n] is not None}
+    costs = Costs()
+    if options["anew"]:
+        from vidswap.bench.farm_costs import measure_costs
+
+        costs = measure_costs(costs, console.bars)
+    names = {"ops": options["server_ops"], "megabytes": options["server_mb"]}
+    site = replace(Site(), **{name: v for name, v in names.items() if v is not None})
+    rate = options["failures"]
+    plan = Plan(
+        _numbers("--workers", options["workers"]),
+        _numbers("--chunks", options["chunks"]),
+        (0.0, rate, 10 * rate, 100 * rate),
+        options["minutes"],
+        options["seed"],
+        options["items"],
+        options["folder"],
+        replace(costs, **given),
+        site,
+    )
+    result = measure(plan, console.bars)
     console.result(result, table(result))
 
 
