@@ -137,7 +137,7 @@ def test_a_kill_in_the_middle(clip, undisturbed, tmp_path):
 def test_kills_at_every_operation_of_the_end_and_many_before(clip, undisturbed, tmp_path):
     digest, calls, _ = undisturbed
     counting = tmp_path / "count"
-    moments = sorted({*range(1, calls - 40, 7), *range(calls - 40, calls + 1)})
+    moments = sorted({*range(1, calls - 30, 12), *range(calls - 30, calls + 1)})
     for number in moments:
         output = tmp_path / f"{number}" / "out.mp4"
         output.parent.mkdir()
