@@ -92,7 +92,7 @@ class EncoderTraining:
         pictures, stage = batch["pictures"], self.stage(step.index)
         figures: dict[str, Tensor] = {"stage": torch.tensor(float(stage))}
         with step.autocast():
-            codes = self.network(self.read(pictures), stage)
+            codes = self.network(read_by(self.network, pictures), stage)
             drawn = self.generator.synthesis(codes, noise="fixed").float()
         losses = self._compare(drawn, pictures)
         offsets = codes.float()[:, 1:] - codes.float()[:, :1]
@@ -114,15 +114,6 @@ class EncoderTraining:
         step.update(self.optimizers["all"], loss)
         figures |= {name: value.detach() for name, value in losses.items()}
         return figures | {"loss": loss.detach()}
-
-    def read(self, pictures: Tensor) -> Tensor:
-        """Pictures at the size that the encoder reads."""
-        side = self.config.input_size
-        if pictures.shape[-1] == side:
-            return pictures
-        return functional.interpolate(
-            pictures, (side, side), mode="bilinear", antialias=True, align_corners=False
-        )
 
     def _compare(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
         losses = {"l2": functional.mse_loss(drawn, pictures)}
@@ -147,12 +138,12 @@ class EncoderTraining:
             wanted = self.generator.mapping(z)
             drawn = self.generator.synthesis(wanted, noise="random").clamp(-1, 1).float()
         with step.autocast():
-            found = self.network(self.read(drawn), stage)
+            found = self.network(read_by(self.network, drawn), stage)
         return functional.mse_loss(found.float(), wanted.float())
 
     def pictures(self, batch: Batch) -> Tensor:
         """Pairs of true and encoded pictures."""
-        codes = self.averages["encoder"](self.read(batch["pictures"]))
+        codes = self.averages["encoder"](read_by(self.network, batch["pictures"]))
         drawn = self.generator.synthesis(codes)
         return torch.stack([batch["pictures"], drawn], 1).flatten(0, 1)
 
@@ -161,3 +152,13 @@ class EncoderTraining:
         summary = f"e4e-style encoder into a {self.config.size} px StyleGAN2"
         config = dataclasses.asdict(self.config)
         return [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
+
+
+def read_by(encoder: Encoder, pictures: Tensor) -> Tensor:
+    """Pictures at the size that an encoder reads."""
+    side = encoder.config.input_size
+    if pictures.shape[-1] == side:
+        return pictures
+    return functional.interpolate(
+        pictures, (side, side), mode="bilinear", antialias=True, align_corners=False
+    )

@@ -26,7 +26,7 @@ def estimate(recipe: TrainRecipe, out: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         began = time.monotonic()
         small = replace(recipe.data, count=min(recipe.data.count, 2 * recipe.loop.batch))
-        drawn = recipe.method.name == "latentswap"
+        drawn = recipe.method.name == "latentswap" and not recipe.method.encoder
         data = no_pictures() if drawn else open_data(small, Path(scratch))
         opened = time.monotonic() - began
         timing = probe_steps(replace(recipe, data=small), Path(scratch), WARM, TIMED)

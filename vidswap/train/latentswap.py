@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vidswap.models.e4e import Encoder
 from vidswap.models.irse import ArcFace
 from vidswap.models.latentswap import LatentMixer, MixerConfig
 from vidswap.models.shape import Coefficients, ShapeModel
 from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
+from vidswap.train.encoder import read_by
 from vidswap.train.frozen import frozen
 from vidswap.train.losses import identity_distance
 from vidswap.train.method import Batch, Export, Step, average_of, placed
@@ -44,8 +46,7 @@ class LatentSwapTraining:
 
     columns = ("loss", "identity", "latent", "shape")
 
-    def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
-        del data  # codes are drawn at random
+    def __init__(self, recipe: TrainRecipe, _: Pictures, device: torch.device) -> None:
         if not isinstance(recipe.method, LatentSwapOptions):
             raise TypeError("not the options of latentswap")
         options = recipe.method
@@ -56,6 +57,9 @@ class LatentSwapTraining:
             frozen(options.landmarks, ShapeModel, device, "method.landmarks")
             if options.landmarks and options.shape
             else None
+        )
+        self.encoder = (
+            frozen(options.encoder, Encoder, device, "method.encoder") if options.encoder else None
         )
         self.config = MixerConfig(self.generator.num_ws, self.generator.style_dim)
         network = placed(LatentMixer(self.config), device)
@@ -71,6 +75,8 @@ class LatentSwapTraining:
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         """One batch of pairs."""
         pair = self.draw(len(batch["index"]), step)
+        if self.encoder is not None and step.index % 2:
+            pair = self.encoded(self.encoder, batch["pictures"], step)
         mixed = self.network(pair.source, pair.target)
         with step.autocast():
             picture = self.generator.synthesis(mixed, noise="random").float()
@@ -101,6 +107,15 @@ class LatentSwapTraining:
             pictures = self.generator.synthesis(codes, noise="random").float()
         source, target = codes.float().contiguous().split(count)
         return Pair(source, target, *pictures.split(count))
+
+    @torch.no_grad()
+    def encoded(self, encoder: Encoder, pictures: Tensor, step: Step) -> Pair:
+        """Pairs of pictures of the data and of their neighbours in the batch."""
+        codes = encoder(read_by(encoder, pictures)).float()
+        same = torch.rand(len(codes), device=step.device) < self.options.same
+        other = torch.arange(len(codes), device=step.device).roll(1)
+        rows = torch.where(same, torch.arange(len(codes), device=step.device), other)
+        return Pair(codes, codes[rows], pictures, pictures[rows])
 
     def _shape(self, model: ShapeModel, pair: Pair, picture: Tensor) -> Tensor:
         """Landmarks of the source's shape in the target's pose and expression, against the swap's."""

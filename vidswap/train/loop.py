@@ -244,7 +244,7 @@ def _make(out: Path) -> None:
 
 def _data_once(recipe: TrainRecipe, out: Path, processes: Processes) -> Pictures:
     """The first process decodes, the others wait and read what it wrote."""
-    if recipe.method.name == "latentswap":
+    if recipe.method.name == "latentswap" and not recipe.method.encoder:
         return no_pictures()
     cache = out / "data"
     if processes.first:

@@ -240,6 +240,9 @@ class LatentSwapOptions:
     embedder: str = ""
     landmarks: str = ""
     """Weights of a landmark model; empty leaves the shape loss out."""
+    encoder: str = ""
+    """Weights of an encoder: then half of the pairs are encoded pictures of the data, so that the
+    mixer meets the codes it will be given; not in the paper."""
     identity: float = 1.0
     latent: float = 100.0
     """Weight of the distance to the target's codes; larger stays closer to the target."""
