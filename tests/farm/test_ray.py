@@ -308,8 +308,7 @@ def test_a_batch_on_a_cluster_gives_the_same_bytes(call, start, film, recipe, tm
     assert {digest(out / f"{name}_swapped.mp4") for name in "ab"} == {wanted}
 
 
-@pytest.mark.slow
 def test_no_cluster_at_an_address():
     pytest.importorskip("ray", reason="ray is not installed")
-    with pytest.raises(StateError, match="no Ray cluster"), connected(RayOptions("127.0.0.1:1")):
+    with pytest.raises(StateError, match="no Ray cluster at"), connected(RayOptions("127.0.0.1:1")):
         pass

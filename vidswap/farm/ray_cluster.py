@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from vidswap.errors import RecipeError, StateError
 
 LOCAL = "local"
+CONNECT_SECONDS = 10.0
 STORE_BYTES = 80 << 20
 """Object store of a local cluster, about the least that Ray takes: frames never pass through it."""
 
@@ -60,18 +62,14 @@ def connected(options: RayOptions) -> Iterator[Any]:
     except ImportError as error:
         hint = "pip install 'vidswap[ray]'"
         raise RecipeError("--ray: Ray is not installed", stage="ray", hint=hint) from error
+    _check_reachable(options.address)
     # Ray puts handlers of its own in place of those that turn SIGTERM into a clean end.
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(**_arguments(options), log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StateError(
-            f"no Ray cluster at {options.address}: {reason}",
-            stage="ray",
-            hint="ray start --head on one machine, ray start --address HOST:6379 on the others; "
-            "--ray local needs none",
-        ) from error
+        raise _unreachable(options.address, reason) from error
     for number, handler in signals.items():
         signal.signal(number, handler)
     try:
@@ -98,6 +96,26 @@ def crew_size(ray: Any, options: RayOptions) -> int:
             hint="other --cpus-per-worker and --gpus-per-worker",
         )
     return room if options.workers is None else options.workers
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse at once what Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # local, auto
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, str(error)) from error
+
+
+def _unreachable(address: str, reason: str) -> StateError:
+    return StateError(
+        f"no Ray cluster at {address}: {reason}",
+        stage="ray",
+        hint="ray start --head on one machine, ray start --address HOST:6379 on the others; "
+        "--ray local needs none",
+    )
 
 
 def _arguments(options: RayOptions) -> dict[str, Any]:

@@ -141,9 +141,10 @@ def simulate(farm: Farm, costs: Costs, site: Site, seed: int = 0) -> Outcome:
     """
     rng = np.random.default_rng([seed, farm.workers, farm.chunk, round(farm.failures * 1e4)])
     pure = _parts(farm, costs, site)
-    latency, load = _server(farm, costs, site, pure)
     line = _line(farm, site, pure)
-    parts = _parts(farm, costs, site, latency, max(line, 1.0))
+    stretch = max(line, 1.0)
+    latency, load = _server(farm, costs, site, _parts(farm, costs, site, 0.0, stretch))
+    parts = _parts(farm, costs, site, latency, stretch)
     clips = max(round(farm.minutes / site.clip_minutes), 1)
     late = min(clips, math.ceil(TAIL * farm.workers / parts.number))
     begun = (late + 1) // 2  # are found in mid-work: their analysis belongs to the time before
