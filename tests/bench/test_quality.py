@@ -56,6 +56,8 @@ def test_the_set_is_of_people_kept_for_evaluation_and_always_the_same(pair, tmp_
     assert np.array_equal(again.target, pair.target)
     assert np.array_equal(again.truth, pair.truth)
     assert found[-1].clip.cuts == (5,)
+    assert [len(c.clip) for c in found] == [1, 1, 10, 10, 10]
+    assert max(h.expression.blink_left for (h,) in found[2].clip.params) > 0.8
 
 
 def test_truth_scores_full_marks_and_a_blurred_truth_does_not(judge, pair):
@@ -96,6 +98,7 @@ def test_who_it_is(judge, pair):
 
 def test_hands_are_the_targets(judge, hand, tmp_path):
     assert hand.occluded.sum() > 100
+    assert hand.hidden.all()
     assert not (hand.occluded & hand.face).any()
     reference = judge.reference(hand)
     chosen = methods(())

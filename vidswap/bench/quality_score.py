@@ -133,7 +133,7 @@ class Judge:
 
     def _geometry(self, looked: Looked, reference: Reference) -> Figures:
         wanted = reference.truth.found
-        both = looked.found & wanted
+        both = looked.found & wanted & ~reference.drawn.hidden
         figures = {"lost": float((wanted & ~looked.found).sum() / max(wanted.sum(), 1))}
         a, b = looked.meshes[both], reference.truth.meshes[both]
         if not len(a):
@@ -221,6 +221,8 @@ def _pictures(frames: U8, drawn: Drawn) -> Figures:
 
 def _toned(frame: F32, truth: F32, mask: F32) -> F32:
     """The frame with each channel's mean and contrast in the mask as in the truth."""
+    if np.array_equal(frame, truth):
+        return frame  # rounding would make a large figure of an infinite one
     share = (mask / max(float(mask.sum()), 1e-9))[..., None]
     spread = []
     for picture in (frame, truth):
@@ -270,14 +272,20 @@ def _gaze(meshes: F32) -> F64:
 
 
 def _temporal(looked: Looked, reference: Reference) -> dict[str, Any]:
-    """Steadiness next to the true clip, shot by shot."""
+    """Steadiness next to the true clip, shot by shot; motion only where it can be read."""
     drawn, truth = reference.drawn, reference.truth
     if len(drawn.target) < 4 or min(looked.found.mean(), truth.found.mean()) < ENOUGH:
         return {}
     found = stability(
         _observed(looked), _observed(truth), _masks(drawn), drawn.seconds, drawn.shots
     )
-    return {name: np.nan if value is None else value for name, value in found.rows().items()}
+    figures = {name: np.nan if value is None else value for name, value in found.rows().items()}
+    unread = []
+    if drawn.hidden.any():
+        unread += ["jerk", "motion_kept", "blink_recall", "jaw_", "eyes_"]
+    elif drawn.looking.all():
+        unread += ["eyes_"]  # nobody blinks: what is left is noise
+    return {n: v for n, v in figures.items() if not n.startswith(tuple(unread))}
 
 
 def _observed(looked: Looked) -> Observed:

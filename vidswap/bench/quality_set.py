@@ -32,6 +32,8 @@ CLIPS: tuple[tuple[str, Occluder, int], ...] = (
     ("cut", "none", 1),
 )
 """Name, what passes before the face, cuts."""
+SPARE = 4.0
+"""Seconds that clips are made longer than they are used, so that something happens in what is."""
 LATE = 0.6
 """Seconds into its clip from which the hand is close to the face."""
 FACE = (1, 2, 3, 5, 6, 9)
@@ -39,6 +41,8 @@ FACE = (1, 2, 3, 5, 6, 9)
 RIM = 5
 """Side of the square that occluders are shrunk with: their outermost pixels mix with the face, and
 colours are kept at half resolution."""
+HIDDEN = 0.1
+"""Share of the face."""
 SHUT = 0.4
 """Blink from which an eye has no gaze."""
 
@@ -85,6 +89,13 @@ class Drawn:
     shots: tuple[tuple[int, int], ...]
 
     @property
+    def hidden(self) -> Bool:
+        """(T,) where so much of the face is occluded that landmarks are a guess."""
+        covered, open_to_see = self.occluded.sum((1, 2)), self.face.sum((1, 2))
+        much: Bool = covered > HIDDEN * np.maximum(covered + open_to_see, 1)
+        return much
+
+    @property
     def seconds(self) -> F64:
         """(T,) from the first frame."""
         return np.arange(len(self.target)) / float(RATE)
@@ -112,12 +123,10 @@ def cases(pairs: int, seconds: float, size: int, seed: int = HELD_OUT) -> tuple[
     ]
     for number, (name, occluder, cuts) in enumerate(CLIPS):
         who = seed + APART + 2 * number
-        late = 0.0 if occluder == "none" else LATE
         target = clip(
-            who + 1, seconds + late, RATE, size=(size, size), occluder=occluder, cuts=cuts
+            who + 1, seconds + SPARE, RATE, size=(size, size), occluder=occluder, cuts=cuts
         )
-        target = replace(target, params=target.params[-max(round(seconds * RATE), 1) :])
-        found.append(Case(name, target, portrait(sample(who))))
+        found.append(Case(name, _window(target, name, seconds), portrait(sample(who))))
     return tuple(found)
 
 
@@ -164,6 +173,20 @@ def read(path: Path) -> U8:
     """
     with open_reader(probe(path), DecodeOptions()) as reader:
         return np.stack([np.asarray(frame.rgb(), np.uint8) for frame in reader.frames()])
+
+
+def _window(made: Clip, name: str, seconds: float) -> Clip:
+    """Part of a clip: about the first blink, from where the hand comes up, or about the cut."""
+    count = max(round(seconds * RATE), 1)
+    if name == "hand":
+        start = round(LATE * RATE)
+    else:
+        blinks = np.array([heads[0].expression.blink_left for heads in made.params])
+        middle = made.cuts[0] if made.cuts else int(np.argmax(blinks > 0.9 * blinks.max()))
+        start = max(middle - count // 2, 0)
+    start = min(start, len(made) - count)
+    cuts = tuple(c - start for c in made.cuts if 0 < c - start < count)
+    return replace(made, params=made.params[start : start + count], cuts=cuts)
 
 
 def _through(path: Path, frames: list[Rendered]) -> U8:
