@@ -1,12 +1,15 @@
 """What makes spans independent of each other: each piece forgets where it began."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from vidswap.faces.appearance import KEEP, AppearanceCollector, stride
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.follow import Motion
-from vidswap.faces.landmarks import Region
+from vidswap.faces.landmarks import Landmarker, Region
 from vidswap.faces.shots import ShotSplitter
 from vidswap.recipe import ShotOptions
 from vidswap.run.rows import JoinedRows, Spool
@@ -115,3 +118,14 @@ def test_joined_rows_read_across_their_parts(tmp_path):
     assert len(joined) == 13
     for rows in (slice(0, 13), slice(8, 11), slice(10, 12), slice(12, 40), slice(5, 5)):
         assert joined[rows][:, 0].tolist() == want[rows]
+
+
+def test_a_closed_network_gives_its_memory_back():
+    """Each span opens its own; what one keeps is kept by every span of a clip."""
+    pytest.importorskip("mediapipe")
+    landmarker = Landmarker()
+    graph = weakref.ref(landmarker._graph)
+    landmarker.close()
+    del landmarker
+    gc.collect()
+    assert graph() is None
