@@ -104,6 +104,16 @@ def test_arrays_must_agree(tmp_path):
         open_data(DataOptions(path=str(tmp_path), size=32), tmp_path)
 
 
+def test_shards_are_joined(tmp_path):
+    for number, count in ((0, 3), (1, 2)):
+        shard = np.full((count, 16, 16, 3), number, np.uint8)
+        np.save(tmp_path / f"{number:05}_images.npy", shard)
+        np.save(tmp_path / f"{number:05}_params.npy", np.full((count, 7), number, np.float32))
+    found = opened(tmp_path, tmp_path)
+    assert found.arrays["pictures"][:, 0, 0, 0].tolist() == [0, 0, 0, 1, 1]
+    assert found.arrays["parameters"].shape == (5, 7)
+
+
 def test_held_out_people_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="evaluation"):
         opened("synthetic", tmp_path, seed=999_999, count=8)

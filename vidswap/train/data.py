@@ -29,6 +29,8 @@ from vidswap.types import U8
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 STAGE = "train"
+RENAMED = {"images": "pictures", "params": "parameters"}
+"""What ``vidswap synth`` calls the arrays of its shards."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -134,15 +136,22 @@ def open_data(options: DataOptions, cache: Path) -> Pictures:
 
 
 def _arrays(root: Path) -> Arrays | None:
-    """Arrays that lie ready: ``pictures.npy`` and others of the same length; None without."""
-    if not (root / "pictures.npy").is_file():
-        return None
-    arrays = {}
+    """Arrays that lie ready, of equal lengths; None without.
+
+    Either ``pictures.npy`` and others, or the shards that ``vidswap synth faces`` writes, such as
+    ``00000_images.npy``.
+    """
+    parts: dict[str, list[NDArray[Any]]] = {}
     for path in sorted(root.glob("*.npy")):
+        number, _, rest = path.stem.partition("_")
+        name = RENAMED.get(rest, rest) if number.isdigit() else path.stem
         try:
-            arrays[path.stem] = np.load(path, mmap_mode="r")
+            parts.setdefault(name, []).append(np.load(path, mmap_mode="r"))
         except (OSError, ValueError) as error:
             raise MediaError(f"not a readable array: {error}", path=path, stage=STAGE) from None
+    if "pictures" not in parts:
+        return None
+    arrays = {name: p[0] if len(p) == 1 else np.concatenate(p) for name, p in parts.items()}
     length = len(arrays["pictures"])
     wrong = [name for name, array in arrays.items() if len(array) != length]
     if not length or wrong:
