@@ -39,6 +39,11 @@ def pair(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def reference(judge, pair):
+    return judge.reference(pair)
+
+
+@pytest.fixture(scope="module")
 def hand(tmp_path_factory):
     """Two frames with a hand before the face."""
     case = next(c for c in cases(0, 1.2, SIZE) if c.name == "hand")
@@ -60,8 +65,7 @@ def test_the_set_is_of_people_kept_for_evaluation_and_always_the_same(pair, tmp_
     assert max(h.expression.blink_left for (h,) in found[2].clip.params) > 0.8
 
 
-def test_truth_scores_full_marks_and_a_blurred_truth_does_not(judge, pair):
-    reference = judge.reference(pair)
+def test_truth_scores_full_marks_and_a_blurred_truth_does_not(judge, pair, reference):
     full = judge.score(Swapped(pair.truth), reference)
     assert full["psnr"] == np.inf
     assert full["ssim"] == pytest.approx(1)
@@ -74,8 +78,9 @@ def test_truth_scores_full_marks_and_a_blurred_truth_does_not(judge, pair):
     assert coarse["pose"] > 0
 
 
-def test_a_face_that_is_gone_is_lost_and_a_tint_is_forgiven_where_it_should_be(judge, pair):
-    reference = judge.reference(pair)
+def test_a_face_that_is_gone_is_lost_and_a_tint_is_forgiven_where_it_should_be(
+    judge, pair, reference
+):
     gone = judge.score(Swapped(np.full_like(pair.truth, 127)), reference)
     assert gone["lost"] == 1
     assert np.isnan(gone["pose"])
@@ -84,10 +89,9 @@ def test_a_face_that_is_gone_is_lost_and_a_tint_is_forgiven_where_it_should_be(j
     assert tinted["toned"] > tinted["psnr"] + 8
 
 
-def test_who_it_is(judge, pair):
+def test_who_it_is(judge, pair, reference):
     if judge.embedder is None:
         pytest.skip("no embedder")
-    reference = judge.reference(pair)
     truth, copy = (judge.score(Swapped(f), reference) for f in (pair.truth, pair.target))
     assert truth["closer"] == 1
     assert truth["to_source"] > 0.5

@@ -156,15 +156,18 @@ class Judge:
 
         from vidswap.models.lpips import FeatureDistance
         from vidswap.train.evaluate import tensor
+        from vidswap.train.losses import fitted
 
-        measure = FeatureDistance(self.embedder.trunk, EMBEDDER)
+        network = self.embedder
+        measure = FeatureDistance(network.trunk, EMBEDDER)
         masks = _masks(reference.drawn)[..., None]
         truth = reference.truth.crops
         inside = np.rint(truth + masks * (looked.crops.astype(np.float32) - truth)).astype(np.uint8)
         with torch.inference_mode():
+            # At the size it was trained at.
+            pair = [fitted(tensor(pictures), network) for pictures in (inside, truth)]
             parts = [
-                measure(tensor(inside[i : i + 8]), tensor(truth[i : i + 8]))
-                for i in range(0, len(truth), 8)
+                measure(*some) for some in zip(*(torch.split(x, 8) for x in pair), strict=True)
             ]
         return float(torch.cat(parts).mean())
 
