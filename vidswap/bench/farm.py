@@ -14,6 +14,8 @@ CHUNKS = (60, 120, 240, 480, 960, 1920)
 FAILURES = (0.0, 0.05, 0.5, 5.0)
 TIE = 0.01
 """Hours that differ by less are the same: the length nearest to the default is recommended."""
+ENDED = 500
+"""Items that are claimed and committed: each commit waits for the disk."""
 
 Watch = Callable[[str, int, int], None]
 
@@ -51,7 +53,11 @@ def measure(plan: Plan, watch: Watch) -> dict[str, Any]:
     default = Farm(1).chunk
     wanted = [Farm(w, c, usual, plan.minutes) for w in plan.workers for c in plan.chunks]
     deaths = [Farm(w, default, f, plan.minutes) for w in plan.workers for f in plan.failures]
-    queue = measure_queue(plan.folder, plan.items, watch) if plan.items else None
+    queue = (
+        measure_queue(plan.folder, plan.items, watch, min(plan.items, ENDED))
+        if plan.items
+        else None
+    )
     found = {}
     for number, farm in enumerate([*wanted, *deaths], 1):
         found[farm] = simulate(farm, plan.costs, plan.site, plan.seed)

@@ -30,6 +30,7 @@ def measure_queue(
     folder: Path | None = None,
     items: int = ITEMS,
     watch: Callable[[str, int, int], None] = _silent,
+    ended: int | None = None,
 ) -> dict[str, Any]:
     """Fill a queue and empty it again, one process.
 
@@ -38,18 +39,23 @@ def measure_queue(
             the system's folder for temporary files.
         items: How many.
         watch: Called with (stage, items done, items in all).
+        ended: How many are claimed and committed; None is all.
 
     Returns:
         Microseconds for each step, and growth of memory in bytes.
     """
     root = Path(tempfile.mkdtemp(prefix="vidswap-bench-", dir=folder))
     try:
-        return _measured(Queue.create(root / "queue"), items, watch)
+        return _measured(
+            Queue.create(root / "queue"), items, watch, items if ended is None else ended
+        )
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _measured(queue: Queue, items: int, watch: Callable[[str, int, int], None]) -> dict[str, Any]:
+def _measured(
+    queue: Queue, items: int, watch: Callable[[str, int, int], None], ended: int
+) -> dict[str, Any]:
     me, sweeper = this_process(), Sweeper(queue)
     before = resident()
     add, peak = _Times(), before
@@ -64,17 +70,17 @@ def _measured(queue: Queue, items: int, watch: Callable[[str, int, int], None]) 
         with again:
             queue.state(key_of({"number": number}))
     taking, ending, salt = _Times(), _Times(), random.Random(0).randrange(1 << 30)
-    for number in range(items):
+    for number in range(ended):
         with taking:
             taken = claim(queue, me, salt)
         if taken is None:
-            raise RuntimeError(f"the queue was empty after {number} of {items} items")
+            raise RuntimeError(f"the queue was empty after {number} of {ended} items")
         with ending:
             taken.commit(result={"number": number})
         if number % 1000 == 0:
             sweeper.sweep()
             peak = max(peak, resident())
-        watch("claim", number + 1, items)
+        watch("claim", number + 1, ended)
     with (drained := _Times()):
         queue.drained()
     return {

@@ -37,22 +37,22 @@ class Costs:
     one face.
     """
 
-    analyse_ms: float = 60.0
+    analyse_ms: float = 35.0
     """Of a worker, for each frame."""
-    render_ms: float = 80.0
-    join_ms: float = 0.5
+    render_ms: float = 76.0
+    join_ms: float = 10.0
     """With verification."""
-    merge_ms: float = 2.0
+    merge_ms: float = 3.7
     """Smoothing and storing what spans have found, for each frame."""
-    part_s: float = 0.1
+    part_s: float = 0.3
     """Of a span or chunk, whatever its length: seek, encoder, digest."""
     start_s: float = 3.0
     """From the start of a process to its first frame."""
-    claim_ops: float = 12.0
+    claim_ops: float = 18.0
     """File operations on the server for each part, claim and commit together."""
-    watch_ops: float = 1.0
+    watch_ops: float = 1.1
     """For each heartbeat that is looked at."""
-    wait_ops: float = 3.0
+    wait_ops: float = 1.1
     """For each clip that waits for its parts and is looked at."""
 
 
