@@ -110,7 +110,14 @@ def _rate(_: click.Context, __: click.Parameter, value: str) -> Fraction:
 @click.argument("output", metavar="OUT", type=FILE)
 @click.option("--seconds", type=float, default=4.0, show_default=True, help="Length.")
 @click.option("--fps", callback=_rate, default="25", show_default=True, help="25 or 30000/1001.")
-@click.option("--size", callback=_size, default="640x360", show_default=True, metavar="WxH")
+@click.option(
+    "--size",
+    callback=_size,
+    default="640x360",
+    show_default=True,
+    metavar="WxH",
+    help="Width and height, pixels.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Who, and how.")
 @click.option("--people", type=int, default=1, show_default=True, help="Heads, 1 to 4.")
 @click.option(
