@@ -198,5 +198,6 @@ def _total(rows: list[dict[str, Any]], name: str) -> dict[str, float | None]:
 def _write(folder: Path, result: Mapping[str, Any], gallery: Gallery) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "quality.html").write_text(gallery.page(table(result)), encoding="utf-8")
+        page = gallery.page(table(result), {c.title: c.meaning for c in COLUMNS.values()})
+        (folder / "quality.html").write_text(page, encoding="utf-8")
         write_json(folder / "quality.json", result)

@@ -68,16 +68,22 @@ class Gallery:
             + "</tr></table>"
         )
 
-    def page(self, table: str) -> str:
+    def page(self, table: str, legend: Mapping[str, str]) -> str:
         """The whole page.
 
         Args:
             table: The figures as text.
+            legend: What each column means, by title.
         """
+        meanings = "".join(
+            f"<tr><th>{html.escape(title)}</th><td>{html.escape(meaning)}</td></tr>"
+            for title, meaning in legend.items()
+        )
         return (
             "<!doctype html><html lang=en><meta charset=utf-8><title>vidswap bench quality</title>"
             f"<style>{STYLE}</style><body><h1>Swaps against the truth</h1>"
-            f"<pre>{html.escape(table)}</pre>{''.join(self._parts)}</body></html>"
+            f"<pre>{html.escape(table)}</pre><table>{meanings}</table>"
+            f"{''.join(self._parts)}</body></html>"
         )
 
 
