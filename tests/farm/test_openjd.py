@@ -14,17 +14,17 @@ import pytest
 from tests.farm.conftest import until
 from vidswap.testing import Clip, write_clip
 
-SMALL = ("--allow-no-face", "--set", "run.chunk=12", "--set", "track.span=24")
+SMALL = ("--allow-no-face", "--set", "run.chunk=6", "--set", "track.span=12")
 
 
 @pytest.fixture(scope="module")
 def film(media):
-    return write_clip(media / "steps.mp4", Clip(frames=60))
+    return write_clip(media / "steps.mp4", Clip(frames=30))
 
 
 @pytest.fixture(scope="module")
 def short(media):
-    return write_clip(media / "steps-short.mp4", Clip(frames=24))
+    return write_clip(media / "steps-short.mp4", Clip(frames=12))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def written(call, clip, options, folder, *more):
 
 def test_the_template_numbers_chunks_by_the_grid(call, film, options, tmp_path):
     result, table, steps = written(call, film, options, tmp_path, "--gpus", "1")
-    assert (result["spans"], result["chunks"], result["frames"]) == (3, 5, 60)
+    assert (result["spans"], result["chunks"], result["frames"]) == (3, 5, 30)
     assert list(steps) == ["Analyse", "Plan", "Render", "Join"]
     space = steps["Render"]["parameterSpace"]["taskParameterDefinitions"]
     assert space == [{"name": "Chunk", "type": "INT", "range": "0-4"}]
@@ -101,7 +101,7 @@ def test_steps_in_any_order_and_twice_give_the_bytes_of_a_run(call, film, option
     assert call("farm", "plan", *step, "--expect", 5, "--take-over").code == 0
     for index in (4, 1, 0, 3):
         done = call("farm", "chunk", *step, "--index", index, "--json")
-        assert done.result == {"chunk": index, "frames": 12, "done_before": False}
+        assert done.result == {"chunk": index, "frames": 6, "done_before": False}
     assert call("farm", "chunk", *step, "--index", 4, "--json").result["done_before"]
     joined = call("farm", "join", *step, "--json")  # chunk 2 is missing
     assert joined.result["chunks"] == {"all": 5, "kept": 4}
@@ -200,7 +200,7 @@ def test_a_daemon_that_loses_its_parent_ends_by_itself(call, short, options, tmp
     try:
         pid = int(parent.stdout.readline())
         done = call("farm", "chunk", *step, "--index", 1, "--daemon", place, "--json")
-        assert done.result == {"chunk": 1, "frames": 12, "done_before": False}
+        assert done.result == {"chunk": 1, "frames": 6, "done_before": False}
         assert "rendering without it" not in done.err
         assert alive(pid)
         os.kill(parent.pid, signal.SIGKILL)
@@ -210,6 +210,6 @@ def test_a_daemon_that_loses_its_parent_ends_by_itself(call, short, options, tmp
         parent.communicate()
     # A task that meets a dead daemon does without it.
     done = call("farm", "chunk", *step, "--index", 0, "--daemon", place, "--json")
-    assert done.result["frames"] == 12
+    assert done.result["frames"] == 6
     assert "rendering without it" in done.err
     assert call("farm", "daemon", "end", place).out == "was gone already\n"

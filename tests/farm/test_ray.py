@@ -23,12 +23,13 @@ from vidswap.run.jobfile import encode_request
 from vidswap.run.request import Request, Watch
 from vidswap.testing import Clip, write_clip
 
-SMALL = ("--set", "run.chunk=12", "--set", "track.span=24")
+SMALL = ("--set", "run.chunk=6", "--set", "track.span=12")
+LONG = ("--set", "run.chunk=12", "--set", "track.span=24", "--set", 'encode.preset="veryslow"')
 
 
 @pytest.fixture(scope="module")
 def film(media):
-    return write_clip(media / "ray.mp4", Clip(frames=60))
+    return write_clip(media / "ray.mp4", Clip(frames=30))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def long_film(media):
 
 
 def ask(film, output, recipe, **watch):
-    chosen = recipes.load(str(recipe), ["run.chunk=12", "track.span=24"])
+    chosen = recipes.load(str(recipe), ["run.chunk=6", "track.span=12"])
     return Request(film, chosen, output=output, allow_no_face=True, watch=Watch(**watch))
 
 
@@ -137,8 +138,8 @@ def test_spans_and_chunks_of_a_cluster_give_the_bytes_of_a_run(
     assert ray.options["num_gpus"] == 0.5
     assert 0 < ray.options["max_task_retries"] < 10
     assert 0 < ray.options["max_restarts"] < float("inf")
-    assert ("analyse", 60, 60) in seen
-    assert ("render", 60, 60) in seen
+    assert ("analyse", 30, 30) in seen
+    assert ("render", 30, 30) in seen
     assert not (work_of(ask(film, output, recipe)) / TERM).exists()
     again = ask(film, output, recipe)
     with pytest.raises(StateError, match="exists already"):
@@ -176,7 +177,7 @@ def test_a_worker_of_an_older_driver_cannot_commit(film, recipe, tmp_path):
     old = Renderer(encode_request(request), "old").chunk(0)
     with pytest.raises(StateError, match="taken this job over"):
         unwrapped(old)
-    assert unwrapped(Renderer(encode_request(request), "new").chunk(0))["frames"] == 12
+    assert unwrapped(Renderer(encode_request(request), "new").chunk(0))["frames"] == 6
 
 
 def test_errors_of_workers_keep_their_kind(film, recipe, tmp_path):
@@ -258,8 +259,8 @@ def rendered(folder, number):
 
 def begin(start, film, recipe, output):
     return start(
-        *("run", film, "-o", output, "-p", recipe, "--allow-no-face", *SMALL, "--json"),
-        *("--set", 'encode.preset="veryslow"', "--ray", "local", "--workers", "2"),
+        *("run", film, "-o", output, "-p", recipe, "--allow-no-face", *LONG, "--json"),
+        *("--ray", "local", "--workers", "2"),
         *("--log-format", "json"),
     )
 
@@ -268,8 +269,8 @@ def begin(start, film, recipe, output):
 def test_a_worker_and_the_driver_are_killed(call, start, long_film, recipe, tmp_path):
     pytest.importorskip("ray", reason="ray is not installed")
     plain = tmp_path / "plain.mp4"
-    words = ("run", long_film, "-o", plain, "-p", recipe, "--allow-no-face", *SMALL)
-    assert call(*words, "--set", 'encode.preset="veryslow"').code == 0
+    words = ("run", long_film, "-o", plain, "-p", recipe, "--allow-no-face", *LONG)
+    assert call(*words).code == 0
     output = tmp_path / "out.mp4"
     driver = begin(start, long_film, recipe, output)
     assert until(lambda: len(workers(tmp_path, 0)) == 2 and rendered(tmp_path, 0) > 12, 300)

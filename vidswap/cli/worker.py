@@ -48,7 +48,9 @@ def worker(console: Console, queue_path: Path, **options: Any) -> int:
         )
         chosen = _worker_options(options)
         tally = Worker(queue, shipped_tasks(), chosen, stop, bench).run()
-    counts = {name: getattr(tally, name) for name in ("done", "failed", "lost", "released", "waiting")}
+    counts = {
+        name: getattr(tally, name) for name in ("done", "failed", "lost", "released", "waiting")
+    }
     console.result(counts, f"{tally.done} done, {tally.failed} failed")
     return stop.code
 
