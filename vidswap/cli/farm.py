@@ -102,12 +102,13 @@ def openjd(console: Console, input_path: Path, **options: Any) -> None:
     On stdout: the template, or with --json what is in it.
     """
     from vidswap.farm.openjd import Hosts, template
-    from vidswap.farm.steps import size
+    from vidswap.farm.steps import check_request, size
 
     path, daemon = options.pop("template"), options.pop("daemon")
     names = ("cpus", "memory", "gpus", "gpu_memory")
     hosts = Hosts(*(options.pop(name) for name in names))
-    request = _checked(build_request(console, input_path, **options))
+    request = build_request(console, input_path, **options)
+    check_request(request)
     found = size(request)
     made = template(request, found, _recipe(request), hosts, daemon=daemon)
     path = path or _beside(request, ".openjd.json")
@@ -150,12 +151,13 @@ def slurm(console: Console, input_path: Path, **options: Any) -> None:
     On stdout: the script's path, or with --json what is in it.
     """
     from vidswap.farm.slurm import Jobs, script, write_script
-    from vidswap.farm.steps import size
+    from vidswap.farm.steps import check_request, size
 
     path = options.pop("script")
     names = ("cpus", "memory", "gpus", "partition", "limit", "at_once", "array_limit", "command")
     jobs = Jobs(*(options.pop(name) for name in names))
-    request = _checked(build_request(console, input_path, **options))
+    request = build_request(console, input_path, **options)
+    check_request(request)
     found = size(request)
     path = path or _beside(request, ".slurm.sh")
     write_script(path, script(request, found, _recipe(request), jobs))
@@ -313,24 +315,6 @@ def _reporting(console: Console, watch: "Watch") -> "Watch":
         console.out.flush()
 
     return replace(watch, progress=progress)
-
-
-def _checked(request: "Request") -> "Request":
-    """Refuse now what every task would be refused for later, as far as this machine can tell."""
-    from vidswap.errors import RecipeError
-    from vidswap.run.job import check_distinct, check_input
-    from vidswap.run.people import check_photos, check_rules
-    from vidswap.run.prepare import output_of, photos_of
-
-    photos = photos_of(request)
-    if not photos and request.recipe.engine.name != "identity":
-        hint = "give a photo of a face with --source"
-        raise RecipeError("nobody to swap in", stage="usage", hint=hint)
-    check_input(request.input)
-    check_photos(photos)
-    check_rules(request)
-    check_distinct(output_of(request), [request.input, *photos])
-    return request
 
 
 def _beside(request: "Request", suffix: str) -> Path:

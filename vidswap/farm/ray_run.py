@@ -16,13 +16,13 @@ from uuid import uuid4
 from vidswap.errors import MediaError, StateError
 from vidswap.farm.ray_cluster import RayOptions, connected, crew_size
 from vidswap.farm.renderer import TERM, Renderer, unwrapped
-from vidswap.farm.steps import Size, find_job, size, work_of
+from vidswap.farm.steps import Size, check_request, find_job, size, work_of
 from vidswap.run.chunks import Chunk, grid
-from vidswap.run.job import check_distinct, check_input, check_output, writing
+from vidswap.run.job import check_output, writing
 from vidswap.run.jobfile import encode_request
 from vidswap.run.jobs import settle
 from vidswap.run.lock import locked
-from vidswap.run.prepare import open_target, output_of, photos_of
+from vidswap.run.prepare import open_target, output_of
 from vidswap.run.processes import ATTEMPTS, Board
 from vidswap.run.request import Request, Watch
 from vidswap.run.session import chunk_folder
@@ -46,8 +46,7 @@ def swap_on_ray(request: Request, options: RayOptions) -> dict[str, Any]:
     if (settled := settle(request)) is not None:
         return settled
     output = output_of(request)
-    check_input(request.input)
-    check_distinct(output, [request.input, *photos_of(request)])
+    check_request(request)
     check_output(output, overwrite=request.overwrite)
     found, work = size(request), work_of(request)
     with writing(work):

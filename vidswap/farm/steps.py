@@ -20,7 +20,7 @@ from vidswap.errors import RecipeError, StateError
 from vidswap.farm.memory import halving
 from vidswap.recipe import Recipe
 from vidswap.run.chunks import grid
-from vidswap.run.job import default_work, same_file
+from vidswap.run.job import check_distinct, check_input, default_work, same_file
 from vidswap.run.jobfile import NAME, JobFile, folder_of, jobs_in
 from vidswap.run.lock import lock_path
 from vidswap.run.request import Request
@@ -45,6 +45,26 @@ class Size:
     chunks: int
     """Of pass two."""
     frames: int
+
+
+def check_request(request: Request) -> None:
+    """Refuse what every step would be refused for later, as far as this machine can tell.
+
+    Raises:
+        RecipeError: Nobody to swap in, or the output is also read.
+        MediaError: A file that cannot be read.
+    """
+    from vidswap.run.people import check_photos, check_rules
+    from vidswap.run.prepare import output_of, photos_of
+
+    photos = photos_of(request)
+    if not photos and request.recipe.engine.name != "identity":
+        hint = "give a photo of a face with --source"
+        raise RecipeError("nobody to swap in", stage="usage", hint=hint)
+    check_input(request.input)
+    check_photos(photos)
+    check_rules(request)
+    check_distinct(output_of(request), [request.input, *photos])
 
 
 def size(request: Request) -> Size:
