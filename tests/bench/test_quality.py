@@ -169,6 +169,7 @@ def test_mesh_engine_beats_both_copies_where_identity_does_not_count():
     assert set(mesh) <= set(COLUMNS)
     assert mesh["missed"] == 0
     assert mesh["expression"] < min(copy["expression"], paste["expression"])
+    assert mesh["toned"] > max(copy["toned"], paste["toned"])
     assert mesh["pose"] < paste["pose"]
     assert mesh["seam"] < paste["seam"] / 3
     assert mesh["occluder"] > paste["occluder"]
