@@ -25,6 +25,7 @@ from vidswap.media.containers import codecs, holders, muxer
 from vidswap.media.convert import swscale_space
 from vidswap.media.frame import Frame
 from vidswap.media.planes import layout, planar_format
+from vidswap.media.priority import open_codec
 from vidswap.recipe import EncodeOptions
 from vidswap.types import VideoInfo
 
@@ -258,7 +259,7 @@ def _open(plan: EncoderPlan, info: VideoInfo) -> None:
     """Open and drop an encoder; raises what FFmpeg says against it."""
     context: Any = av.CodecContext.create(plan.encoder, "w")
     _configure(context, info, plan)
-    context.open()
+    open_codec(context)
 
 
 def _configure(context: VideoCodecContext, info: VideoInfo, plan: EncoderPlan) -> None:
@@ -326,6 +327,8 @@ class Encoder:
             self.tag(self._tags_of(native))
         if native.format.name != self._plan.pix_fmt:
             native = self._reformat(native)
+        if not self._context.is_open:
+            self.open()
         native.pict_type = 0  # the source's frame types are none of the encoder's business
         return self._run(native)
 
@@ -354,7 +357,7 @@ class Encoder:
             MediaError: It refuses.
         """
         try:
-            self._context.open()
+            open_codec(self._context)
         except FFmpegError as error:
             raise MediaError(
                 f"{self._plan.encoder} does not open: {error.strerror or error}", stage="encode"
