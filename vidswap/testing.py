@@ -21,6 +21,7 @@ from av.stream import Disposition, Stream
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
+from vidswap.media.priority import open_codec
 from vidswap.types import U8, U16
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def _frames(stream: VideoStream, clip: Clip) -> Iterator[Packet[Stream]]:
         frame.pts = index * step if clip.pts is None else clip.pts[index]
         frame.time_base = base
         frame.pict_type = 0
+        if not stream.codec_context.is_open:
+            open_codec(stream.codec_context)
         yield from stream.encode(frame)
     yield from stream.encode(None)
 
