@@ -1,7 +1,9 @@
+import ctypes
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,28 @@ def test_other_libraries_are_left_alone(monkeypatch):
     monkeypatch.delenv(allocator.STOCK, raising=False)
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
     assert not allocator.keep_memory()
+
+
+HELD = """
+from vidswap.allocator import give_back
+def resident():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    return int(line.split()[1]) >> 10
+class Ring: pass
+ring = Ring()
+ring.itself = ring
+ring.blocks = [bytes(1000) for _ in range(100_000)]
+pin = bytes(1000)  # the last block stays, so that the heap cannot shrink by itself
+del ring
+full = resident()
+give_back()
+print(full - resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs Linux's /proc")
+def test_what_one_pass_took_is_given_back_before_the_next():
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("not glibc")
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 80  # of 100 MB that nothing refers to

@@ -29,7 +29,7 @@ class DecodeOptions:
 
     reader: Literal["pyav", "decord"] = "pyav"
     threads: int = 0
-    """Decoder threads; 0 lets the codec choose."""
+    """Decoder threads; 0 is one for each core, at most four: each holds pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class RunOptions:
     """Arithmetic of networks."""
     batch: int = 4
     """Faces per engine call."""
-    queue: int = 4
+    queue: int = 2
     """Frames in flight between two stages."""
     chunk: int = 240
     """Frames rendered, encoded and kept at once: what an interrupted run loses at most."""

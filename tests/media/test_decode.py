@@ -1,7 +1,9 @@
 """Missing, damaged and changing frames are errors that name the frame; never a wrong picture."""
 
+import gc
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,23 @@ def test_containers_are_closed(make):
     assert handles() == 1
     reader.close()
     assert handles() == 0
+
+
+def test_an_unfinished_reader_lets_go_of_its_decoder(make):
+    """Its generators form a ring with it; every span of a clip and every chunk would leave one."""
+    info = probe(make(".mp4"))
+    gc.collect()
+    gc.disable()
+    try:
+        reader = open_reader(info, DecodeOptions())
+        frames = reader.frames()
+        next(frames)
+        source = weakref.ref(next(iter(reader._sources)))
+        reader.close()
+        del reader, frames
+        assert source() is None
+    finally:
+        gc.enable()
 
 
 def test_close_while_another_thread_reads(make):

@@ -7,6 +7,7 @@ backs off otherwise.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
+
+THREADS = 4
+"""Decoders do not need more to keep up; FFmpeg would start one for each of many cores."""
 
 
 class Reader(Protocol):
@@ -86,7 +90,7 @@ class PyavReader:
 
     def __init__(self, info: VideoInfo, options: DecodeOptions) -> None:
         self.info = info
-        self._threads = options.threads
+        self._threads = options.threads or min(os.cpu_count() or 1, THREADS)
         self._format = FrameFormat(info)
         self._sources: set[_Source] = set()
         self._closed = False
@@ -284,6 +288,9 @@ class _Source:
         with self._lock:
             self.closed = True
             self._container.close()
+        # An unfinished generator holds us as we hold it, and with us a decoder: its threads and tens
+        # of megabytes of pictures would stay until Python looks for such rings.
+        self._packets = iter(())
 
     def _decode(self, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
         if packet is not None and packet.is_keyframe and self._first_keyframe is None:

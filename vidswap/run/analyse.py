@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidswap.allocator import give_back
 from vidswap.errors import StateError
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.recipe import Recipe
@@ -98,6 +99,7 @@ def _follow(task: SpanTask, todo: Sequence[Span], progress: Progress | None) -> 
         return
     for span in todo:
         analyse_span(task, span, tell)
+        give_back()
         done += span.stop - span.start
 
 

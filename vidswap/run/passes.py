@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from vidswap.allocator import give_back
 from vidswap.engines import Plan
 from vidswap.errors import NoFaceError, StateError
 from vidswap.run.analyse import analyse
@@ -41,6 +42,7 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
     frames = (target.start, target.stop)
     with writing(target.work):
         target.work.parent.mkdir(parents=True, exist_ok=True)
+    give_back()  # photographs are through: what reading them took is not needed beside the clip
     with locked(target.work):
         return analyse(
             target.info,

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from vidswap.allocator import give_back
 from vidswap.engines import Plan
 from vidswap.errors import MediaError, StateError, VidswapError
 from vidswap.media.decode import Reader, open_reader
@@ -75,6 +76,7 @@ class Session:
         self.reports = request.report is not None
         self.guard = Guard([request.input, *photos_of(request)])
         self._reader: Reader | None = None
+        give_back()  # a pass of its own: what pass one and the plans took is not needed beside it
 
     @property
     def chunks(self) -> tuple[Chunk, ...]:
