@@ -30,6 +30,8 @@ class DecodeOptions:
     reader: Literal["pyav", "decord"] = "pyav"
     threads: int = 0
     """Decoder threads; 0 is one for each core, at most four: each holds pictures."""
+    deinterlace: bool = False
+    """Turn interlaced frames into progressive ones, as many (bwdif); they are refused otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

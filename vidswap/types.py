@@ -112,6 +112,8 @@ class VideoInfo:
     streams: tuple[StreamInfo, ...] = ()
     warnings: tuple[str, ...] = ()
     """Remarks that a user should see, such as an assumed colour matrix."""
+    field_order: str = ""
+    """``top field first`` or the like where frames are interlaced; empty for progressive clips."""
 
     @property
     def frames(self) -> int:

@@ -13,6 +13,7 @@ from vidswap.cli.console import Console
 from vidswap.cli.farm_options import limit_options, ray_options, take_ray
 from vidswap.cli.options import (
     FILE,
+    KEYS,
     console_options,
     encode_options,
     recipe_options,
@@ -185,7 +186,7 @@ class _Finder:
             name: options[name]
             for name in (
                 *("sources", "faces", "mapping", "start", "end", "pipeline", "overrides"),
-                *("detector", "reader", "device", "codec", "crf", "preset", "pix_fmt", "hardware"),
+                *(key for key in KEYS if key != "workers"),
                 *("overwrite", "allow_no_face", "commercial"),
             )
         }

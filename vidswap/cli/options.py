@@ -83,6 +83,12 @@ recipe_options = _stack(
     click.option(
         "--reader", type=click.Choice(["pyav", "decord"]), help="Video reader [decode.reader]."
     ),
+    click.option(
+        "--deinterlace",
+        is_flag=True,
+        default=None,
+        help="Make interlaced video progressive, frame for frame [decode.deinterlace].",
+    ),
     click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1 [run.device]."),
 )
 
@@ -193,6 +199,7 @@ def resolve_recipe(pipeline: str, overrides: Sequence[str], **flags: Any) -> rec
 KEYS = {
     "detector": "detect.name",
     "reader": "decode.reader",
+    "deinterlace": "decode.deinterlace",
     "device": "run.device",
     "codec": "encode.codec",
     "crf": "encode.crf",

@@ -70,14 +70,35 @@ def open_reader(info: VideoInfo, options: DecodeOptions) -> Reader:
     """Open the reader that the options name.
 
     Raises:
-        MediaError: That reader cannot be trusted with this clip.
+        MediaError: That reader cannot be trusted with this clip, or it is interlaced and that was
+            not provided for.
     """
+    refuse_interlaced(info, options)
     if options.reader == "decord":
         from vidswap.media.decord import DecordReader
 
         reader: Reader = DecordReader(info, options)
         return reader
+    if options.deinterlace:
+        from vidswap.media.deinterlace import Deinterlacer
+
+        return Deinterlacer(PyavReader(info, options))
     return PyavReader(info, options)
+
+
+def refuse_interlaced(info: VideoInfo, options: DecodeOptions) -> None:
+    """Half pictures of two moments are no frames, unless they are to be made into some.
+
+    Raises:
+        MediaError: The clip is interlaced, and that was not provided for.
+    """
+    if info.field_order and not (options.deinterlace and options.reader == "pyav"):
+        raise MediaError(
+            f"interlaced video ({info.field_order}); only progressive frames can be swapped",
+            path=info.path,
+            stage="probe",
+            hint="--deinterlace makes it progressive, frame for frame (with the pyav reader)",
+        )
 
 
 class PyavReader:
@@ -91,6 +112,7 @@ class PyavReader:
     def __init__(self, info: VideoInfo, options: DecodeOptions) -> None:
         self.info = info
         self._threads = options.threads or min(os.cpu_count() or 1, THREADS)
+        self._fields = options.deinterlace
         self._format = FrameFormat(info)
         self._sources: set[_Source] = set()
         self._closed = False
@@ -185,8 +207,8 @@ class PyavReader:
         if native.format.name != self.info.pix_fmt:
             change = f"{self.info.pix_fmt} to {native.format.name}"
             raise self._error(index, f"the pixel format changes from {change}", source)
-        if native.interlaced_frame:
-            raise self._error(index, "it is interlaced", source)
+        if native.interlaced_frame and not self._fields:
+            raise self._error(index, "it is interlaced, see --deinterlace", source)
         if native.is_corrupt:
             raise self._error(index, "it is damaged", source)
 
@@ -222,7 +244,7 @@ class PyavReader:
 def _hint(info: VideoInfo, index: int) -> str | None:
     if info.container == "avi":
         return "AVI stores no presentation times; remux it into mkv"
-    return f"the frames before it can be used: end at frame {index}" if index else None
+    return f"--end {index}f takes the frames before it" if index else None
 
 
 def _retreats(info: VideoInfo, start: int) -> Iterator[int | None]:

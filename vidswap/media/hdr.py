@@ -11,7 +11,8 @@ import struct
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vidswap.media.probe import first_frame, side_data
+from vidswap.media.probe import first_frame
+from vidswap.media.tags import side_data
 from vidswap.types import VideoInfo
 
 

@@ -7,7 +7,6 @@ Only as many packets are decoded as it takes to see one frame.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,26 +20,13 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidswap.errors import MediaError
-from vidswap.types import Colour, StreamInfo, VideoInfo
+from vidswap.media.ebml import promised_size
+from vidswap.media.tags import colour_of, field_order, rotation_of
+from vidswap.types import StreamInfo, VideoInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from av.container import InputContainer
     from av.packet import Packet
-
-HD_LINES = 720
-"""Shorter side, in pixels, from which an untagged picture is taken as BT.709."""
-
-_FIELD_ORDERS = {2: "top field first", 3: "bottom field first", 4: "top first", 5: "bottom first"}
-_MATRIX_NAMES = {1: "BT.709", 5: "BT.601", 6: "BT.601", 9: "BT.2020"}
-_UNSUPPORTED_MATRICES = {
-    8: "YCgCo",
-    11: "YDzDx",
-    12: "chromaticity-derived",
-    13: "chromaticity-derived CL",
-    14: "ICtCp",
-}
 
 
 def probe(path: str | Path, *, allow_truncated: bool = False) -> VideoInfo:
@@ -56,7 +42,7 @@ def probe(path: str | Path, *, allow_truncated: bool = False) -> VideoInfo:
 
     Raises:
         MediaError: Missing, empty or unreadable file, no video, no index (moov), cut short,
-            interlaced, or a colour matrix that cannot be converted.
+            or a colour matrix that cannot be converted.
     """
     path = Path(path)
     with open_input(path) as container:
@@ -243,10 +229,19 @@ def _cut_short(container: InputContainer, scan: _Scan, path: Path) -> str:
         entries = [e for s in container.streams for e in s.index_entries]
         missing = sum(e.pos + e.size > size for e in entries)
         return f"{missing} of {len(entries)} packets lie beyond its end" if missing else ""
-    if "matroska" in container.format.name and container.duration:
+    if "matroska" in container.format.name:
+        promised = promised_size(path)
+        if promised is not None and size < promised:
+            return f"{size} of {promised} bytes are there"
+        return _ends_early(container, scan)
+    return ""
+
+
+def _ends_early(container: InputContainer, scan: _Scan) -> str:
+    """For files that do not say how many bytes they have."""
+    if container.duration:
         promised = Fraction(container.duration, av.time_base)
-        short = promised - scan.end
-        if short > max(Fraction(1, 2), promised / 50):
+        if promised - scan.end > max(Fraction(1, 2), promised / 50):
             return f"{float(scan.end):.2f} s of {float(promised):.2f} s are there"
     return ""
 
@@ -262,9 +257,8 @@ def _describe(
     if (np.diff(pts) == 0).any():
         raise MediaError("two frames share one timestamp", path=path, stage="probe")
     frame = scan.frame
-    _refuse_interlaced(stream, frame, path)
-    rotation, warnings = _rotation(frame)
-    colour, remark = _colour(frame, path)
+    rotation, warnings = rotation_of(frame)
+    colour, remark = colour_of(frame, path)
     warnings += [remark] if remark else []
     if scan.headless:
         warnings.append(f"{scan.headless} frames before the first keyframe cannot be decoded")
@@ -292,75 +286,8 @@ def _describe(
         frame_rate=stream.average_rate or len(pts) / (duration * base),
         duration=duration,
         stream_index=stream.index,
+        field_order=field_order(stream, frame),
         warnings=tuple(warnings),
-    )
-
-
-def _refuse_interlaced(stream: VideoStream, frame: VideoFrame, path: Path) -> None:
-    order = stream.codec_context.field_order
-    if frame.interlaced_frame or order in _FIELD_ORDERS:
-        name = _FIELD_ORDERS.get(order, "field order unknown")
-        raise MediaError(
-            f"interlaced video ({name}); only progressive frames can be swapped",
-            path=path,
-            stage="probe",
-            hint="deinterlace it first, for instance with FFmpeg's bwdif filter",
-        )
-
-
-def display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    """The container's 3 × 3 display matrix as nine fixed-point integers, or None."""
-    data = side_data(frame, "DISPLAYMATRIX")
-    return struct.unpack("<9i", data[:36]) if data else None
-
-
-def side_data(frame: VideoFrame, name: str) -> bytes:
-    """Bytes of one kind of side data of a frame, by FFmpeg's name; empty when it has none."""
-    items: Iterator[Any] = iter(frame.side_data)
-    return next((bytes(item) for item in items if item.type.name == name), b"")
-
-
-def _rotation(frame: VideoFrame) -> tuple[int, list[str]]:
-    """Clockwise display rotation, and remarks about what is not a plain rotation."""
-    warnings = []
-    quarter = round(-frame.rotation / 90) * 90 % 360
-    if -frame.rotation % 90:
-        warnings.append(f"rotated by {-frame.rotation % 360}°; taken as {quarter}° for processing")
-    matrix = display_matrix(frame)
-    if matrix and matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0:
-        warnings.append("the display matrix mirrors the picture; faces are processed mirrored")
-    return quarter, warnings
-
-
-def _colour(frame: VideoFrame, path: Path) -> tuple[Colour, str]:
-    """Tags of the first frame, an assumption where the matrix is missing, and a remark on it."""
-    matrix, primaries = int(frame.colorspace), int(frame.color_primaries)
-    if matrix in _UNSUPPORTED_MATRICES:
-        name = _UNSUPPORTED_MATRICES[matrix]
-        raise MediaError(f"the colour matrix {name} is not supported", path=path, stage="probe")
-    remark, assumed = "", False
-    if frame.format.is_rgb:
-        matrix = 0
-    elif matrix not in _MATRIX_NAMES and matrix not in (4, 7, 10):
-        assumed = True
-        lines = min(frame.width, frame.height)
-        matrix = {1: 1, 9: 9}.get(primaries) or (1 if lines >= HD_LINES else 6)
-        remark = (
-            f"colour matrix untagged: {_MATRIX_NAMES[matrix]} assumed "
-            f"({frame.width}x{frame.height}, primaries {primaries})"
-        )
-    elif matrix == 10:
-        remark = "BT.2020 constant luminance is treated as non-constant luminance"
-    return (
-        Colour(
-            primaries=primaries,
-            transfer=int(frame.color_trc),
-            matrix=matrix,
-            full_range=int(frame.color_range) == 2 or "yuvj" in frame.format.name,
-            bits=max(c.bits for c in frame.format.components),
-            assumed=assumed,
-        ),
-        remark,
     )
 
 

@@ -16,8 +16,9 @@ from av.stream import Discard
 
 from vidswap.errors import MediaError
 from vidswap.media.containers import Route, routes
-from vidswap.media.probe import display_matrix, first_frame, open_input
+from vidswap.media.probe import first_frame, open_input
 from vidswap.media.subtitles import ASS_HEADER, convert_text
+from vidswap.media.tags import display_matrix
 from vidswap.media.timeline import MOVIE_TICK, Timeline, later_timecode
 from vidswap.types import VideoInfo
 

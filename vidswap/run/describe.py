@@ -32,6 +32,7 @@ def describe(info: VideoInfo) -> dict[str, Any]:
         "height": info.height,
         "rotation": info.rotation,
         "sample_aspect": str(info.sample_aspect),
+        "field_order": info.field_order or "progressive",
         "pix_fmt": info.pix_fmt,
         "bits": colour.bits,
         "colour": {

@@ -6,6 +6,7 @@ from pathlib import Path
 from vidswap.engines import Execution, SwapEngine, create
 from vidswap.errors import RecipeError, StateError
 from vidswap.media.containers import SUFFIXES, check_streams
+from vidswap.media.decode import refuse_interlaced
 from vidswap.media.encode import EncoderPlan, plan_encoder
 from vidswap.media.probe import probe
 from vidswap.recipe import Recipe
@@ -74,6 +75,7 @@ def open_target(request: Request) -> Target:
     """
     check_input(request.input)
     info = probe(request.input)
+    refuse_interlaced(info, request.recipe.decode)
     for remark in info.warnings:
         request.watch.warn(remark)
     start, stop = frame_range(info, request.start, request.end)
