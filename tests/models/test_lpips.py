@@ -43,6 +43,24 @@ BACKBONES = {
 }
 
 
+def published(features, taps, heads, a, b):
+    """The paper's formula, written out on torchvision's modules."""
+
+    def maps(x):
+        x = (x - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)) / torch.tensor(
+            [0.458, 0.448, 0.450]
+        ).view(3, 1, 1)
+        for index, module in enumerate(features):
+            x = module(x)
+            if index in taps:
+                yield x / (x.norm(dim=1, keepdim=True) + 1e-10)
+
+    return sum(
+        functional.conv2d((x - y) ** 2, head).mean((2, 3))[:, 0]
+        for x, y, head in zip(maps(a), maps(b), heads, strict=True)
+    )
+
+
 @torch.inference_mode()
 @pytest.mark.parametrize("name", BACKBONES)
 def test_lpips_equals_its_formula(name):
@@ -57,20 +75,8 @@ def test_lpips_equals_its_formula(name):
     assert metric.name == f"LPIPS ({name})"
     assert not metric.substitute
 
-    def maps(x):
-        x = (x - torch.tensor([-0.030, -0.088, -0.188]).view(3, 1, 1)) / torch.tensor(
-            [0.458, 0.448, 0.450]
-        ).view(3, 1, 1)
-        for index, module in enumerate(features):
-            x = module(x)
-            if index in taps:
-                yield x / (x.norm(dim=1, keepdim=True) + 1e-10)
-
     a, b = torch.rand(2, 2, 3, 64, 64) * 2 - 1
-    expected = sum(
-        functional.conv2d((x - y) ** 2, head).mean((2, 3))[:, 0]
-        for x, y, head in zip(maps(a), maps(b), heads, strict=True)
-    )
+    expected = published(features, taps, heads, a, b)
     torch.testing.assert_close(metric(a, b), expected)
     assert metric(a, a).abs().max() == 0
 
@@ -88,3 +94,12 @@ def test_substitute_says_so():
     assert 0 < distance(a, near).item() < distance(a, far).item()
     (gradient,) = torch.autograd.grad(distance(a, far).sum(), far)
     assert gradient.abs().sum() > 0
+
+
+def test_small_trunk_counts_all_its_stages():
+    torch.manual_seed(0)
+    trunk = Trunk((16, 16, 16, 16), (1, 1, 2, 1)).eval().requires_grad_(False)
+    distance = FeatureDistance.of_trunk(trunk)
+    assert len(distance.extract(torch.rand(1, 3, 32, 32))) == 4
+    assert "IR-SE trunk of 5 blocks" in distance.name
+    assert "in place of LPIPS" in distance.name

@@ -96,14 +96,21 @@ def fetch(
 @weights.command()
 @click.argument("file", type=FILE)
 @click.option("--as", "name", metavar="NAME", help="Import it as this checkpoint, or as a new one.")
+@click.option(
+    "--with",
+    "beside",
+    type=FILE,
+    metavar="FILE",
+    help="The rest of a network that is published in two files, such as LPIPS' backbone.",
+)
 @click.option("--trust", is_flag=True, help="Accept another SHA-256 than the published one.")
 @console_options
-def add(console: Console, file: Path, name: str | None, trust: bool) -> None:
+def add(console: Console, file: Path, name: str | None, beside: Path | None, trust: bool) -> None:
     """Import a checkpoint you have; it is recognised by its contents, not by its name.
 
     Nothing in the file is executed. Pickles that ask for more than tensors are refused.
     """
-    path = _import(console, file, Store.default(), name, trust=trust)
+    path = _import(console, file, Store.default(), name, beside=beside, trust=trust)
     console.result({"path": str(path)}, str(path))
 
 
@@ -160,11 +167,19 @@ def where(console: Console, name: str | None) -> None:
     console.result({"path": str(path)}, str(path))
 
 
-def _import(console: Console, file: Path, store: Store, name: str | None, *, trust: bool) -> Path:
+def _import(
+    console: Console,
+    file: Path,
+    store: Store,
+    name: str | None,
+    *,
+    beside: Path | None = None,
+    trust: bool,
+) -> Path:
     from vidswap.weights import importing  # needs torch
 
     progress = _progress(console, f"read {file.name}")
-    imported = importing.add(file, store, name, trust=trust, progress=progress)
+    imported = importing.add(file, store, name, beside=beside, trust=trust, progress=progress)
     chosen = imported.manifest
     console.note(f"{file.name} is {chosen.name}: {chosen.summary}")
     if imported.first:

@@ -129,15 +129,17 @@ class FeatureDistance(nn.Module):
 
     @classmethod
     def of_trunk(cls, trunk: Trunk) -> "FeatureDistance":
-        """On the four scales of an IR-SE50 trunk, at 256 px at most."""
+        """On the four scales of an IR-SE trunk, at 256 px at most."""
 
         def extract(x: Tensor) -> Sequence[Tensor]:
             if x.shape[-1] > 256:
                 x = functional.interpolate(x, size=(256, 256), mode="area")
-            maps: tuple[Tensor, ...] = trunk(x, SCALES)
+            maps: tuple[Tensor, ...] = trunk(x)
             return maps
 
-        return cls(extract, "IR-SE50")
+        published = trunk.scales == SCALES
+        what = "IR-SE50" if published else f"an IR-SE trunk of {len(trunk.blocks)} blocks"
+        return cls(extract, what)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], twice → (B,)."""

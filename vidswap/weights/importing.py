@@ -50,6 +50,7 @@ def add(
     store: Store,
     name: str | None = None,
     *,
+    beside: Path | None = None,
     trust: bool = False,
     progress: Progress = no_progress,
 ) -> Imported:
@@ -62,6 +63,7 @@ def add(
         store: The weights folder.
         name: Import it as this checkpoint. A name that no manifest has gets one of its own in the
             weights folder, with an unknown licence.
+        beside: A second file with the rest of the tensors, where a network is published in two.
         trust: Accept a file whose digest differs from the published or remembered one.
         progress: Told about hashing.
 
@@ -73,12 +75,17 @@ def add(
     sha256, size = hash_file(path, progress)
     known = manifest.catalogue(store.root)
     chosen = known.get(manifest.valid_name(name)) if name else _by_digest(known, sha256)
+    own = kind == "safetensors" and "vidswap" in formats.read_metadata(path)
+    if beside is not None and (own or (chosen is not None and chosen.converter == KEEP)):
+        raise WeightsError("it is complete: no second file goes with it", path=path, stage=STAGE)
     if chosen is not None and chosen.converter == KEEP:
         _accept_digest(chosen, store, sha256, path, trust=trust)
         return _keep(path, kind, chosen, store, (sha256, size), trust=trust)
-    if kind == "safetensors" and "vidswap" in formats.read_metadata(path):
+    if own:
         return _converted(path, name, store, (sha256, size), trust=trust)
     checkpoint = formats.read(path)
+    if beside is not None:
+        checkpoint = _joined(checkpoint, path, beside)
     wanted = chosen.converter if chosen is not None else None
     if wanted is None and checkpoint.tree is not None and not _has_table(checkpoint):
         chosen = _by_signature(known, checkpoint, path, name)
@@ -91,8 +98,9 @@ def add(
     if chosen.name not in known:
         write_atomically(store.root / f"{chosen.name}.toml", manifest.encode(chosen).encode())
     target = store.converted(chosen.name)
-    write_converted(found, chosen, target, sha256, path.name)
-    return _remember(chosen, store, target, (sha256, size), path.name, trust=trust)
+    origin = path.name if beside is None else f"{path.name} with {beside.name}"
+    write_converted(found, chosen, target, sha256, origin)
+    return _remember(chosen, store, target, (sha256, size), origin, trust=trust)
 
 
 def write_converted(
@@ -120,6 +128,18 @@ def write_converted(
         "source_file": source_file,
     }
     formats.write_safetensors(target, state, metadata)
+
+
+def _joined(checkpoint: formats.Checkpoint, path: Path, beside: Path) -> formats.Checkpoint:
+    """Tensors of both files, none of which may be in both."""
+    other = formats.read(beside)
+    for part, file in ((checkpoint, path), (other, beside)):
+        if not isinstance(part.tree, Mapping):
+            raise WeightsError("it holds no tensors by name to join", path=file, stage=STAGE)
+    twice = sorted(map(str, checkpoint.tree.keys() & other.tree.keys()))
+    if twice:
+        raise WeightsError(f"{twice[0]!r} is also in {path.name}", path=beside, stage=STAGE)
+    return dataclasses.replace(checkpoint, tree={**checkpoint.tree, **other.tree})
 
 
 def _has_table(checkpoint: formats.Checkpoint) -> bool:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vidswap.errors import WeightsError
 from vidswap.weights import layouts
 from vidswap.weights.formats import Checkpoint
+from vidswap.weights.lpips_layout import HINT, expect_lpips, find_lpips
 from vidswap.weights.manifest import Architecture
 from vidswap.weights.stylenerf_layout import expect_stylenerf
 
@@ -47,6 +48,8 @@ class Layout:
     title: str
     find: Find
     expect: layouts.Expect
+    hint: str | None = None
+    """What to do where keys are missing."""
 
 
 def _tensors(value: object) -> dict[str, Tensor]:
@@ -140,6 +143,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "latentswap-single": Layout(
         "LatentSwap mixer of one code", _mixer("mixer.8.bias"), layouts.expect_single_mixer
     ),
+    "lpips-alex": Layout("LPIPS on AlexNet", find_lpips("alex"), expect_lpips("alex"), HINT),
+    "lpips-vgg": Layout("LPIPS on VGG16", find_lpips("vgg"), expect_lpips("vgg"), HINT),
     "e4s-net3": Layout("E4S Net3", _find_e4s, layouts.expect_e4s),
     "direction-matrix": Layout(
         "reenactment direction matrix",
@@ -219,9 +224,8 @@ def _checked(
         ) from None
     problems = list(_differences(shapes, expected))
     if problems:
-        raise WeightsError(
-            f"looks like a {layout.title}, but " + "; ".join(problems), path=path, stage=STAGE
-        )
+        message = f"looks like a {layout.title}, but " + "; ".join(problems)
+        raise WeightsError(message, path=path, stage=STAGE, hint=layout.hint)
     check_values(state | extras, path)
     # Counters of training; files older than torch 0.4.1 have none.
     absent = {k: torch.zeros((), dtype=torch.int64) for k in expected if k not in state}
