@@ -8,6 +8,7 @@ import pytest
 from tests.cli.conftest import call  # noqa: F401 - the fixture
 from vidswap.bench.generator import FORMS, Plan, goals, measure, table
 from vidswap.bench.generator_work import work
+from vidswap.bench.peak import bf16_units
 from vidswap.errors import VidswapError
 
 
@@ -42,6 +43,7 @@ def test_ours_equals_the_reference(small):
     assert row["share"] == pytest.approx(row["gflops"] / max(row["peak_gflops"].values()), abs=0.01)
     assert 0 < row["share"] < 1.2
     assert any("not asked for" in remark for remark in row["remarks"])
+    assert row["bf16_units"] is bf16_units()
     assert told == [("bench", 0, 1), ("bench", 1, 1)]
     json.dumps(result)
 
@@ -57,13 +59,34 @@ def test_goals():
     row = {
         "kind": "generator", "what": "256", "batch": 1, "allocator": "kept", "ours": "compiled",
         "times": {"compiled": 1.31}, "share": 0.7, "bf16_times_own_fp32": 2.0,
+        "bf16_units": True,
     }  # fmt: skip
     found = goals([row, {**row, "batch": 4}, {**row, "allocator": "stock"}])
     assert [(g["wanted"], g["met"]) for g in found] == [(1.3, True), (0.75, False), (1.9, True)]
     encoder = {**row, "kind": "encoder", "what": "e4e"}
     assert [g["wanted"] for g in goals([encoder])] == [1.4, 1.9]
     assert not goals([{**row, "what": "16"}])
+    # Where bf16 is emulated, being slow at it is no failure.
+    last = goals([{**row, "bf16_units": False, "bf16_times_own_fp32": 0.4}])[-1]
+    assert (last["reached"], last["met"]) == (0.4, None)
     assert set(FORMS) == {"reference", "eager", "compiled", "bf16"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 avx512_vnni\n", True),
+        ("flags : fpu amx_bf16\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("model name : bf16 lookalike\nflags : fpu avx512f avx512_vnni\n", False),
+        ("processor : 0\n", True),
+    ],
+)
+def test_bf16_units(tmp_path, lines, has):
+    file = tmp_path / "cpuinfo"
+    file.write_text(lines)
+    assert bf16_units(file) is has
+    assert bf16_units(tmp_path / "absent")
 
 
 def test_a_case_that_fails_says_which(monkeypatch):

@@ -52,6 +52,13 @@ def test_show(run):
         run("show", "e4e-ffh")
 
 
+def test_weights_in_the_wheel_are_neither_fetched_nor_missing(run):
+    assert run("verify") == "nothing has been imported yet\n"
+    path = run("where", "vidswap-stylegan2-64")
+    assert run("fetch", "vidswap-stylegan2-64", "--force", "--offline") == path
+    assert run("verify", "vidswap-stylegan2-64") == "vidswap-stylegan2-64: intact\n"
+
+
 def test_add_verify_where_convert(run, tmp_path):
     file = published.matrix_file(tmp_path / "A_matrix.pt")
     name = "direction-matrix-voxceleb"

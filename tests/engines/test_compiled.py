@@ -27,7 +27,7 @@ def test_the_generator_is_compiled_for_one_batch(weights_here, monkeypatch):
     plain = create(options).generate(*codes)
     assert not asked
     fast = create(options, Execution(compiled=2)).generate(*codes)
-    assert asked == [{"dynamic": False, "options": {"freezing": True}}]
+    assert asked == [{"dynamic": False}]
     np.testing.assert_allclose(fast, plain, atol=1e-5)
 
 

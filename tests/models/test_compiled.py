@@ -68,6 +68,36 @@ def test_layout_changes_no_value():
     torch.testing.assert_close(network(x), before)
 
 
+def test_the_tracer_knows_that_weights_are_constants(monkeypatch):
+    """As an option of ``torch.compile`` freezing comes too late: nothing is prepared from weights."""
+    seen = []
+
+    def tracing(f, **_):
+        def run(x):
+            seen.append(torch._dynamo.utils.is_parameter_freezing())
+            return f(x)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", tracing)
+    Compiled(double)(torch.ones(1, 2))
+    assert seen == [True]
+    assert not torch._inductor.config.freezing  # nobody else's compilations
+
+
+@pytest.mark.slow
+def test_weights_are_constants():
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Conv2d(4, 8, 3), nn.ReLU()).eval().requires_grad_(False)
+    function, x = Compiled(network), torch.randn(1, 4, 9, 9)
+    before = function(x)
+    if function.remark:
+        pytest.skip(function.remark)
+    torch.testing.assert_close(before, network(x), atol=1e-5, rtol=1e-5)
+    network[0].weight.mul_(2)
+    assert torch.equal(function(x), before)
+
+
 @pytest.mark.slow
 def test_a_generator_is_compiled_and_the_same():
     torch.manual_seed(1)

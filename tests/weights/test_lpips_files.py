@@ -59,11 +59,11 @@ def test_one_file_alone_says_what_is_missing(store, files):
 
 def test_wrong_pairs(store, files, tmp_path):
     heads, backbone, _ = files
-    with pytest.raises(WeightsError, match="'lin0.model.1.weight' is also in a.pth"):
+    with pytest.raises(WeightsError, match=r"'lin0\.model\.1\.weight' is also in a\.pth"):
         importing.add(heads, store, beside=heads)
     picture = tmp_path / "x.jpg"
     picture.write_bytes(bytes.fromhex("ffd8ffe0") + bytes(64))
-    with pytest.raises(WeightsError, match="x.jpg"):
+    with pytest.raises(WeightsError, match=r"x\.jpg"):
         importing.add(heads, store, beside=picture)
     stored = importing.add(heads, store, beside=backbone).stored
     with pytest.raises(WeightsError, match="it is complete"):

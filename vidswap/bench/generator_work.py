@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from vidswap.allocator import keep_memory
 from vidswap.bench import reference_generator as reference
-from vidswap.bench.peak import kernels
+from vidswap.bench.peak import bf16_units, kernels
 from vidswap.models.compiled import Compiled, channels_last
 from vidswap.models.e4e import Encoder, EncoderConfig
 from vidswap.models.irse import ArcFace
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 REFERENCE, EAGER, COMPILED, BF16 = "reference", "eager", "compiled", "bf16"
+NO_UNITS = "no bf16 units: emulated, not compiled, goal not applicable"
 Forms = Mapping[str, Callable[[], Tensor]]
 
 
@@ -66,7 +67,7 @@ def generator_forms(size: int, batch: int, *, compiled: bool) -> tuple[Forms, fl
     network.freeze()
     ws = torch.randn(batch, network.num_ws, network.style_dim)
     fast = Compiled(network.synthesis, batch, enabled=compiled)
-    small = Compiled(_autocast(network.synthesis), batch, enabled=compiled)
+    small = Compiled(_autocast(network.synthesis), batch, enabled=compiled and bf16_units())
     forms = {
         REFERENCE: lambda: reference.synthesis(network.synthesis, ws),
         EAGER: lambda: network.synthesis(ws),
@@ -95,7 +96,7 @@ def encoder_forms(name: str, batch: int, *, compiled: bool) -> tuple[Forms, floa
             network(x)
     eager, last = network, channels_last(copy.deepcopy(network))
     fast = Compiled(last, batch, enabled=compiled)
-    small = Compiled(_autocast(last), batch, enabled=compiled)
+    small = Compiled(_autocast(last), batch, enabled=compiled and bf16_units())
     forms = {
         REFERENCE: lambda: eager(x),
         EAGER: lambda: last(x.contiguous(memory_format=torch.channels_last)),
@@ -123,7 +124,8 @@ def _usable(
             form()
         remark = fast[name].remark if name in fast else None
         if remark:
-            remarks.append(f"{name}: {remark}")
+            units = name != BF16 or bf16_units()
+            remarks.append(f"{name}: {remark if units else NO_UNITS}")
         if not remark or name == BF16:
             kept[name] = form
     return kept, operations, remarks
@@ -182,6 +184,7 @@ def main(arguments: list[str]) -> None:
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     facts = {"operations": operations, "kept": done, "remarks": remarks, "rss_mb": round(rss)}
+    facts["bf16_units"] = bf16_units()
     sys.stdout.write(json.dumps({**result, **facts}) + "\n")
 
 

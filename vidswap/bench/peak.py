@@ -26,8 +26,24 @@ float run(long rounds, float scale, float step) {
 }
 """
 CHAINS, LANES = 12, 16
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""What Linux calls units that multiply bf16, on x86 and on ARM."""
 ROUNDS = 2_000_000
 """About 4 ms."""
+
+
+def bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this processor multiplies bf16; taken for granted where the system does not say.
+
+    Args:
+        cpuinfo: Where Linux lists what the processor can do.
+    """
+    try:
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return True
+    listed = [line for line in lines if line.lower().startswith(("flags", "features"))]
+    return not listed or any(BF16_FLAGS & set(line.lower().split()) for line in listed)
 
 
 def fma_loop() -> Callable[[], float] | None:

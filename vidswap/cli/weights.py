@@ -82,7 +82,8 @@ def fetch(
     done = []
     for manifest in chosen:
         ready = store.ready(manifest.name)
-        if ready is None or force:
+        # What comes from nowhere, such as the weights in the wheel, cannot be had once more.
+        if ready is None or (force and (manifest.urls or manifest.pages)):
             console.note(f"{manifest.name}: licence {manifest.licence}")
             progress = _progress(console, f"fetch {manifest.name}")
             file = fetching.fetch(manifest, store, offline=offline, force=force, progress=progress)
@@ -133,7 +134,8 @@ def verify(console: Console, names: Sequence[str]) -> None:
             if len(wanted) == 1:
                 raise
             bad.append(str(error))
-    console.result({"intact": good, "damaged": bad}, "\n".join(f"{n}: intact" for n in good))
+    lines = [f"{n}: intact" for n in good] or ([] if bad else ["nothing has been imported yet"])
+    console.result({"intact": good, "damaged": bad}, "\n".join(lines))
     if bad:
         raise WeightsError("; ".join(bad), stage="verify")
 

@@ -29,7 +29,7 @@ class Compiled:
         self._batch = batch
         self._fast: Callable[[Tensor], Tensor] | None = None
         if enabled:
-            self._fast = torch.compile(function, dynamic=False, options={"freezing": True})
+            self._fast = torch.compile(function, dynamic=False)
         self.remark: str | None = None if enabled else "not asked for"
 
     @property
@@ -55,7 +55,10 @@ class Compiled:
         if self._fast is None:
             return self._plain(x)
         try:
-            return self._fast(x)
+            # Set for the whole call and not as an option of the compilation: the tracer, which runs
+            # before, must know too, or weights stay arguments and nothing is prepared from them.
+            with torch._inductor.config.patch(freezing=True):
+                return self._fast(x)
         except Exception as error:  # noqa: BLE001 - whatever a compiler raises, there is another way
             result = self._plain(x)  # a mistake in the input is raised from here, once more
             self._fast = None

@@ -29,10 +29,12 @@ def _head(index: int) -> str:
     return f"lin{index}.model.1.weight"
 
 
-def find_lpips(backbone: str) -> Callable[[Mapping[str, Any]], Any]:
+def find_lpips(
+    backbone: str,
+) -> Callable[[Mapping[Any, Any]], tuple[dict[str, Tensor], dict[str, Tensor]] | None]:
     """Finds heads of that backbone, told by the width of the second one."""
 
-    def find(tree: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:
+    def find(tree: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[str, Tensor]] | None:
         state = {k: v for k, v in tree.items() if isinstance(k, str) and isinstance(v, Tensor)}
         second = state.get(_head(1))
         if second is None or _head(0) not in state or tuple(second.shape[:1]) != (1,):
