@@ -10,8 +10,10 @@ import pytest
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
+from vidswap.engines.mesh.plan import aperture
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
+from vidswap.engines.mesh.shade import clean_shadows
 from vidswap.engines.mesh.shape import shape_offset
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
@@ -160,13 +162,57 @@ def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
     source = target + rng.normal(0, 0.02, target.shape).astype(np.float32)
     source[[13, 82, 312]] += [0, -0.08, 0]
     source[[14, 87, 317]] += [0, 0.08, 0]
-    offset = shape_offset(source, target, mesh, 1.0)
+    offset, lids = shape_offset(source, target, mesh, 1.0)
     assert not offset[-len(mesh.oval) :].any()
+    assert not lids[:, -len(mesh.oval) :].any()
     opened = (offset[14] - offset[13])[1]
     assert abs(opened) < 0.25 * 0.16  # the photo's open mouth does not open the target's
-    lids = abs((offset[145] - offset[159])[1])
-    assert lids < 0.02
-    assert np.abs(shape_offset(target, target, mesh, 1.0)).max() < 1e-5
+    assert abs((offset[145] - offset[159])[1]) < 0.02
+    assert all(np.abs(part).max() < 1e-5 for part in shape_offset(target, target, mesh, 1.0))
+
+
+def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, engine, scene, hopper):
+    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+    face = scene.face(engine, plan, 0)
+    upper, lower = 159, 145
+
+    def gap(opened):
+        """How far the image-left eye is open, before and after, when its lids are that much apart."""
+        at = face.at.mesh.copy()
+        for eye in EYES:
+            rim = list(eye)
+            line = at[rim, 1].mean()
+            at[rim, 1] = line + opened * (at[rim, 1] - line)
+        shown = geometry(replace(face, at=replace(face.at, mesh=at)), plan, mesh, 1.0)
+        return [float((g[lower] - g[upper])[1]) for g in (shown.source, shown.moved)]
+
+    target, own = (aperture(s)[0] for s in (plan.shape, engine.identify([hopper]).shape))
+    before, after = gap(1.0)
+    assert (after > before) == (own > target)  # the photo's eye is the wider one, or it is not
+    assert 0.85 < after / before < 1.3
+    narrow = [gap(k) for k in (0.05, 0.5)]
+    assert narrow[0][1] < 0.15 * after  # shut is shut
+    assert narrow[0][1] < narrow[1][1] < after
+
+
+def test_a_shadow_of_the_photo_is_lightened_and_the_lit_half_stays(mesh):
+    size = 512
+    rng = np.random.default_rng(3)
+    skin = np.full((size, size, 3), (0.7, 0.55, 0.45), np.float32)
+    xx = np.mgrid[0:size, 0:size][1] / size
+    shadow = np.where(xx < 0.48, 0.5, 1.0)[..., None].astype(np.float32)
+    noise = 1 + 0.1 * (xx < 0.48)[..., None] * rng.standard_normal((size, size, 1))
+    photo = np.clip(skin * shadow * noise, 0, 1).astype(np.float32)
+    out = clean_shadows(photo, np.ones((size, size), np.float32))
+    cheek, other = (slice(260, 300), slice(170, 200)), (slice(260, 300), slice(312, 342))
+
+    def depth(x):
+        return np.log(x[other].mean() / x[cheek].mean())
+
+    assert 0.4 < depth(out) / depth(photo) < 0.75
+    grain = [np.log(x[cheek].mean(-1)).std() for x in (out, photo)]
+    assert grain[0] < 0.6 * grain[1]
+    np.testing.assert_allclose(out[other], photo[other], atol=1e-3)
 
 
 def test_relight_removes_a_side_light(mesh):

@@ -14,6 +14,9 @@ LIFT = 0.045
 """Added before the logarithm: the noise of dark code values is not to be lifted with them."""
 DIP = 0.3
 """Deepest dip in log brightness that is kept on cheeks and temples."""
+FLANK = 0.17, 0.27
+"""Where the cheeks' sides begin, from the middle line in layout units. A photo saw them at a slant:
+what it holds there is smeared skin, and turned to the camera it would read as dirt."""
 WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
 
@@ -126,14 +129,19 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     )
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
     inner = smoothstep(0.005, 0.1, depth_inside(SIZE))[..., None]
-    aside = np.abs(np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, :, None]
-    inner = np.maximum(inner * (1 - 0.5 * smoothstep(0.24, 0.34, aside)), mark)
+    aside = _aside(SIZE)[..., None]
+    inner = np.maximum(inner * (1 - 0.85 * smoothstep(*FLANK, aside)), mark)
     # So are dark cheeks and temples: on the sides only a trace of a dip in brightness is kept.
     trace = np.where(luma < 0, -DIP * np.tanh(-luma / DIP), luma)
     side = smoothstep(0.1, 0.2, aside) * (1 - mark)
     luma = luma + side * (trace - luma)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
     return result
+
+
+def _aside(size: int) -> F32:
+    """(1, S) distance from the middle line in layout units."""
+    return np.abs(np.arange(size, dtype=np.float32) / size - 0.5)[None]
 
 
 def _soft(weight: F32, sigma: float) -> F32:
@@ -161,6 +169,7 @@ def _limit_fine(logs: F32, size: int) -> F32:
     usual = float(np.percentile(rms[skin > 0], 35))
     calm = np.minimum(1.0, 1.25 * usual / np.maximum(rms, 1e-4))
     mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
+    calm = calm * (1 - 0.6 * smoothstep(*FLANK, _aside(size)))
     luma = luma * (calm + mark * (1 - calm))
     luma = np.where(luma > 0, 0.3 * np.tanh(luma / 0.3), luma)
     chroma = fine - fine.mean(-1, keepdims=True)

@@ -43,7 +43,11 @@ class MeshPlan:
     shape: F32
     """(468, 3) the target's own canonical shape."""
     offset: F32
-    """(542, 3) canonical move of the features."""
+    """(542, 3) canonical move of the features, eyes shut."""
+    lids: F32
+    """(2, 542, 3) what each open eye adds, image-left first."""
+    opened: F32
+    """(2,) how far the target's eyes usually are open, against their width."""
     zones: F32
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
@@ -78,9 +82,9 @@ def plan_track(
         identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light
     )
     own = np.asarray(static["shape"], np.float32)
-    offset = shape_offset(identity.shape, own, mesh, options.shape)
+    offset, lids = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
-    drawn = mesh.extend(own) + offset
+    drawn = mesh.extend(own) + offset + lids.sum(0)
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
@@ -101,6 +105,8 @@ def plan_track(
         light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
         shape=own,
         offset=offset,
+        lids=lids,
+        opened=aperture(own),
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),

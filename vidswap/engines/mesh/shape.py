@@ -10,13 +10,16 @@ from vidswap.types import F32
 
 LIMIT = 0.2
 """Largest move, in outer-eye distances."""
+HEIGHT = 0.92, 1.2
+"""Bounds of an open eye's height against the target's."""
 
 
-def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F32:
+def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> tuple[F32, F32]:
     """Offset of every extended vertex in canonical units.
 
     Bones are taken from the source; what expression moves is not: lips keep the target's form apart
-    from place and width, and eyes keep their form, so openings stay the target's.
+    from place and width. Eyes take the form of the source's lids as far as they are open, so that a
+    shut eye is as shut as the target's.
 
     Args:
         source: (468, 3) canonical shape.
@@ -25,14 +28,22 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> F
         strength: [0, 1].
 
     Returns:
-        (542, 3), zero on the outer ring.
+        (542, 3) with eyes shut, and (2, 542, 3) what each open eye adds, image-left first; zero on the
+        outer ring.
     """
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
-    offset = frontalise(source, fit_pose(target, source, weight)) - target
+    bones = frontalise(source, fit_pose(target, source, weight)) - target
     # The outline is the target's: hair, neck and background end there.
-    offset *= _inner(mesh)[:, None]
-    offset = _lids(offset, target)
+    bones *= _inner(mesh)[:, None]
+    shut = _whole(_lids(bones, target, form=0.0), source, target, mesh, strength)
+    open_ = _whole(_lids(bones, target, form=1.0), source, target, mesh, strength)
+    left = mesh.extend(target)[:, :1] < 0
+    return shut, np.stack([(open_ - shut) * left, (open_ - shut) * ~left])
+
+
+def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: float) -> F32:
+    """(468, 3) as wanted → (542, 3) as far as it is bearable."""
     offset = _lips(offset, source, target)
     held = np.zeros(len(offset), bool)
     held[[*LIPS, *EYES[0], *EYES[1]]] = True
@@ -54,15 +65,22 @@ def _inner(mesh: FaceMesh) -> F32:
     return (0.25 + 0.75 * smoothstep(0.0, 0.13, depth[y, x])).astype(np.float32)
 
 
-def _lids(offset: F32, target: F32) -> F32:
-    """Eyes move as a whole and grow a little, evenly: how far they are open stays the target's."""
+def _lids(offset: F32, target: F32, form: float) -> F32:
+    """Eyes move as a whole and grow a little, evenly; ``form`` is the share of the source's own curve.
+
+    Height is bounded: how far an eye opens, and so how a blink reads, stays the target's.
+    """
     out = offset.copy()
     for eye in EYES:
         rim = list(eye)
-        form = target[rim] - target[rim].mean(0)
-        grown = form + offset[rim] - offset[rim].mean(0)
-        size = float(np.clip(np.ptp(grown[:, 0]) / max(np.ptp(form[:, 0]), 1e-6), 0.92, 1.08)) - 1
-        out[rim] = offset[rim].mean(0) + size * form
+        own = target[rim] - target[rim].mean(0)
+        grown = own + offset[rim] - offset[rim].mean(0)
+        wide, high = (
+            float(np.ptp(grown[:, axis]) / max(np.ptp(own[:, axis]), 1e-6)) for axis in (0, 1)
+        )
+        even = own * (np.clip(wide, 0.92, 1.08) - 1)
+        grown[:, 1] *= np.clip(high, *HEIGHT) / max(high, 1e-6)
+        out[rim] = offset[rim].mean(0) + (1 - form) * even + form * (grown - own)
     return out
 
 
