@@ -15,11 +15,16 @@ from vidswap.faces.vertices import EYES, LIPS_INNER
 from vidswap.ops.smooth import whittaker
 from vidswap.types import F32, F64, U8, U16, Box
 
-SIDE = 220
+SIDE = 250
 """Pixels to about which a face is reduced before its flow is taken."""
+SPREAD = 2.0
+"""Standard deviation in reduced pixels over which it is averaged."""
 DOUBT = (0.02, 0.05)
 """Disagreement between flow and landmarks within one frame, in eye distances, at which the flow
 begins to count less and counts nothing: occlusion, blur, a cut inside a gap."""
+LIDS, LIPS = 0.7, 0.4
+"""How much of the flow the edges of eyes and mouth follow. There it sees skin appear and vanish, and a
+mouth that opened less than the speaker's would be worse than one that trembles."""
 
 
 class FlowMeter:
@@ -28,6 +33,8 @@ class FlowMeter:
     def __init__(self) -> None:
         preset = cv2.DISOPTICAL_FLOW_PRESET_FAST
         self._dis = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
+        # Twice as fine as the preset: a quarter of a pixel is what a texture is seen to shimmer by.
+        self._dis.setFinestScale(1)
         self._index = -2
         self._picture: U8 | None = None
         self._mesh: F32 | None = None
@@ -67,7 +74,7 @@ class FlowMeter:
         pair = [reduced(p, scale) for p in (before, after)]
         if min(pair[0].shape) < 24:
             return np.full((SURFACE, 2), np.nan, np.float32)
-        flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), 3)
+        flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), SPREAD)
         at = ((last - place + 0.5) * scale - 0.5).astype(np.float32)
         moved = cv2.remap(
             flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -91,7 +98,7 @@ def reduced(grey: U8, scale: float) -> U8:
 def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) -> F32:
     """Let the skin of smoothed meshes move as the flow does, above ``drift`` Hz.
 
-    Lids and lips stay as they are: there the flow sees skin appear and vanish.
+    Lids and lips follow it less: see ``LIDS``.
 
     Args:
         meshes: (T, 478, 3) smoothed landmarks in pixels.
@@ -122,8 +129,9 @@ def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) ->
 
 
 def _skin(link: F64) -> F64:
-    """(468,) 0 on the lids' and the lips' edges, half beside them, 1 elsewhere."""
-    edge = np.zeros(SURFACE)
-    edge[[*EYES[0], *EYES[1], *LIPS_INNER]] = 1
-    beside = (link @ edge > 0) & (edge == 0)
-    return np.asarray(1 - edge - 0.5 * beside, np.float64)
+    """(468,) how much each vertex follows the flow: least on the edges of eyes and mouth."""
+    held = np.zeros(SURFACE)
+    held[[*EYES[0], *EYES[1]]] = 1 - LIDS
+    held[list(LIPS_INNER)] = 1 - LIPS
+    beside = ((link > 0) * held).max(1)
+    return np.asarray(1 - np.maximum(held, 0.5 * beside), np.float64)
