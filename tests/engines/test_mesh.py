@@ -171,6 +171,36 @@ def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
     assert all(np.abs(part).max() < 1e-5 for part in shape_offset(target, target, mesh, 1.0))
 
 
+def test_a_smile_on_the_photo_stays_on_the_photo(mesh):
+    bones = np.zeros_like(mesh.shape)
+    bones[[1, 4, 5]] += (0, -0.03, 0)  # another nose
+    calm, _ = shape_offset(mesh.shape + bones, mesh.shape, mesh, 1.0)
+    smiling_, _ = shape_offset(mesh.shape + bones + mesh.smile, mesh.shape, mesh, 1.0)
+    corners = [61, 291]
+    assert np.linalg.norm(mesh.smile[corners], axis=1).min() > 0.05
+    assert np.linalg.norm((smiling_ - calm)[corners], axis=1).max() < 0.01
+    assert np.abs(calm[4]).max() > 0.01
+
+
+def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh):
+    size = 256
+    valid = (depth_inside(size) > 0.01).astype(np.float32)
+    skin = np.full((size, size, 3), (0.7, 0.55, 0.45), np.float32)
+    photo = skin.copy()
+    line = np.array([mesh.uv[v] * size - 0.5 for v in (129, 206, 57)])
+    for points in (line, line * [-1, 1] + [size - 1, 0]):
+        cv2.polylines(photo, [np.round(points).astype(np.int32)], False, (0.45, 0.33, 0.26), 3)
+    photo = cv2.GaussianBlur(photo, (0, 0), 1.5)
+    x, y = np.round(mesh.uv[206] * size - 0.5).astype(int)
+
+    def depth(smile):
+        out = relight(photo, valid, skin, valid, 1.0, smile)
+        return np.log(skin[y, x] / out[y - 3 : y + 4, x - 3 : x + 4].min((0, 1))).mean()
+
+    assert depth(0.0) > 0.1
+    assert depth(0.8) < 0.6 * depth(0.0)
+
+
 def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, engine, scene, hopper):
     plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
     face = scene.face(engine, plan, 0)

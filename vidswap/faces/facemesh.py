@@ -87,6 +87,15 @@ class FaceMesh:
         return values.astype(np.float32)
 
     @cached_property
+    def smile(self) -> F32:
+        """(468, 3) canonical move of a broad smile, symmetric (``scripts/build_expressions.py``)."""
+        with (
+            (files("vidswap") / "faces" / "expressions.npz").open("rb") as file,
+            np.load(file) as data,
+        ):
+            return np.asarray(data["smile"], np.float32)
+
+    @cached_property
     def _corners(self) -> sparse.csr_array:
         """(542, M) ones where a vertex is a corner of a triangle that is no ring."""
         surface = np.flatnonzero(self.labels <= MOUTH)

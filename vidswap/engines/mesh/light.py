@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.regions import depth_inside, features, lips, smoothstep
+from vidswap.engines.mesh.regions import depth_inside, features, lips, smile_folds, smoothstep
 from vidswap.types import F32
 
 SIZE = 256
@@ -63,7 +63,14 @@ class Bands:
         return cls(base, slow - base, logs - slow)
 
 
-def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, strength: float) -> F32:
+def relight(
+    source: F32,
+    source_valid: F32,
+    target: F32,
+    target_valid: F32,
+    strength: float,
+    smile: float = 0.0,
+) -> F32:
     """The source's texture as it would look in the target's light.
 
     The slow base is the target's. Of the middle band, what is unlike on the two halves of the face is
@@ -76,6 +83,7 @@ def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, stre
         target: (256, 256, 3) median texture in [0, 1].
         target_valid: (256, 256).
         strength: [0, 1]; 0 matches exposure, colour and the outline only.
+        smile: [0, 1] how much of the lines that a smile draws beside the mouth is expression.
 
     Returns:
         (S, S, 3) in [0, 1].
@@ -86,6 +94,8 @@ def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, stre
     s, t = Bands.split(small, valid), Bands.split(target, target_valid)
     both = valid * target_valid * (1 - features(SIZE))
     middle = _middle(s.middle, t.middle, valid, target_valid, both)
+    lines = smile * smile_folds(SIZE)[..., None]
+    middle = np.where(middle < 0, (1 - lines) * middle, middle)
     wanted = t.base + middle
     wanted += _outline(t.base + t.middle - wanted, both)
     mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
@@ -95,7 +105,7 @@ def relight(source: F32, source_valid: F32, target: F32, target_valid: F32, stre
     slow = plain + (1 - (1 - strength) * free) * (wanted - plain)
     gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
     logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
-    result: F32 = np.clip(np.exp(_limit_fine(logs.astype(np.float32), size)) - LIFT, 0, 1)
+    result: F32 = np.clip(np.exp(_limit_fine(logs.astype(np.float32), smile)) - LIFT, 0, 1)
     return result
 
 
@@ -155,8 +165,9 @@ def _outline(rest: F32, both: F32) -> F32:
     return result
 
 
-def _limit_fine(logs: F32, size: int) -> F32:
+def _limit_fine(logs: F32, smile: float) -> F32:
     """Fine band: no colour noise, no highlights of another light, no noise lifted out of a dark side."""
+    size = len(logs)
     slow = cv2.GaussianBlur(logs, (0, 0), FINE * size)
     fine = logs - slow
     luma = fine.mean(-1)
@@ -169,7 +180,7 @@ def _limit_fine(logs: F32, size: int) -> F32:
     usual = float(np.percentile(rms[skin > 0], 35))
     calm = np.minimum(1.0, 1.25 * usual / np.maximum(rms, 1e-4))
     mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
-    calm = calm * (1 - 0.6 * smoothstep(*FLANK, _aside(size)))
+    calm = calm * (1 - 0.6 * smoothstep(*FLANK, _aside(size))) * (1 - smile * smile_folds(size))
     luma = luma * (calm + mark * (1 - calm))
     luma = np.where(luma > 0, 0.3 * np.tanh(luma / 0.3), luma)
     chroma = fine - fine.mean(-1, keepdims=True)

@@ -11,7 +11,7 @@ from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.occlude import Looks, usual_looks
 from vidswap.engines.mesh.regions import depth_inside, features, lid_zone, lip_zone, smoothstep
-from vidswap.engines.mesh.shape import shape_offset
+from vidswap.engines.mesh.shape import shape_offset, smiling
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
@@ -22,6 +22,8 @@ from vidswap.types import F32, U8, Bool
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
+FOLDS = 0.8
+"""How much of a smile's lines goes when the photo smiles more than the target: old ones stay a trace."""
 GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.12
@@ -78,10 +80,16 @@ def plan_track(
     seen = np.asarray(static["texture_weight"], np.uint8)
     skin = skin_mask(target, seen)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
-    lit = relight(
-        identity.texture, identity.valid, target.astype(np.float32) / 255, trusted, options.light
-    )
     own = np.asarray(static["shape"], np.float32)
+    smile = smiling(identity.shape - own, mesh)
+    lit = relight(
+        identity.texture,
+        identity.valid,
+        target.astype(np.float32) / 255,
+        trusted,
+        options.light,
+        FOLDS * float(np.clip(smile - 0.5, 0, 1)),
+    )
     offset, lids = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)

@@ -58,6 +58,21 @@ def lip_zone(size: int) -> F32:
     return cv2.GaussianBlur(zone, (0, 0), 0.006 * size)
 
 
+_FOLDS = (
+    (129, 36, 205, 207, 212, 57, 186, 92, 165, 98),
+    (358, 266, 425, 427, 432, 287, 410, 322, 391, 327),
+)
+"""Between nose wing, cheek and mouth corner, where a smile draws its line; image-left first."""
+
+
+@lru_cache(maxsize=8)
+def smile_folds(size: int) -> F32:
+    """(S, S) soft zone of the lines beside nose and mouth."""
+    zone = np.max([polygon(p, size, 0.008) for p in _FOLDS], 0).astype(np.float32) / 255
+    rest = 1 - np.maximum(lips(size), polygon(LIPS_OUTER, size, 0.01).astype(np.float32) / 255)
+    return cv2.GaussianBlur(zone * rest, (0, 0), 0.012 * size)
+
+
 @lru_cache(maxsize=8)
 def lips(size: int) -> F32:
     """(S, S) 1 on the lips."""

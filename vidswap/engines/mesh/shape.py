@@ -34,12 +34,28 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
     bones = frontalise(source, fit_pose(target, source, weight)) - target
+    # A photo's smile is no bone. A target that smiles more keeps its own by how lips are treated below,
+    # and a person at rest is known by the mouth, too.
+    bones -= max(smiling(bones, mesh), 0.0) * mesh.smile
+    calm = target + bones
     # The outline is the target's: hair, neck and background end there.
     bones *= _inner(mesh)[:, None]
-    shut = _whole(_lids(bones, target, form=0.0), source, target, mesh, strength)
-    open_ = _whole(_lids(bones, target, form=1.0), source, target, mesh, strength)
+    shut = _whole(_lids(bones, target, form=0.0), calm, target, mesh, strength)
+    open_ = _whole(_lids(bones, target, form=1.0), calm, target, mesh, strength)
     left = mesh.extend(target)[:, :1] < 0
     return shut, np.stack([(open_ - shut) * left, (open_ - shut) * ~left])
+
+
+def smiling(offset: F32, mesh: FaceMesh) -> float:
+    """How much of a smile an offset is, by where it puts the lips; 1 is a broad one.
+
+    Args:
+        offset: (468, 3) canonical, or a shape less the mean shape.
+        mesh: The mesh's constants.
+    """
+    lips = list(LIPS)
+    move, smile = (v[lips, :2] - v[lips, :2].mean(0) for v in (offset, mesh.smile))
+    return float((move * smile).sum() / (smile**2).sum())
 
 
 def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: float) -> F32:
