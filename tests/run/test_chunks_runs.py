@@ -288,6 +288,33 @@ def test_a_source_that_changes_is_named_and_no_output_appears(clip, analysed, tm
     assert swap(ask(source, output, work))["sha256"] == digest
 
 
+@pytest.mark.parametrize("kind", ["touched", "replaced", "cut short"])
+def test_a_source_that_changes_in_pass_one_leaves_nothing_of_it(clip, analysed, tmp_path, kind):
+    _, digest = analysed
+    output, source, other = tmp_path / "o.mp4", tmp_path / "clip.mp4", tmp_path / "other.mp4"
+    source.write_bytes(clip.read_bytes())
+    write_clip(other, Clip(frames=FRAMES, matrix=6, audio=(Audio(seconds=1.3),)))
+    changed = []
+
+    def progress(stage, done, total):
+        if stage == "analyse" and done >= total / 2 and not changed:
+            changed.append(stage)
+            if kind == "replaced":
+                other.replace(source)
+            elif kind == "cut short":
+                os.truncate(source, source.stat().st_size // 3)
+            else:
+                os.utime(source, ns=(1, 1))
+
+    with pytest.raises(StateError, match="was changed") as caught:
+        swap(replace(ask(source, output), watch=Watch(progress=progress)))
+    assert (changed, caught.value.path) == (["analyse"], str(source))
+    assert not output.exists()
+    assert not list(tmp_path.glob("o.mp4.vidswap/analysis.json"))
+    source.write_bytes(clip.read_bytes())
+    assert swap(ask(source, output))["sha256"] == digest
+
+
 def test_a_source_with_other_content_begins_anew(clip, analysed, tmp_path):
     _, digest = analysed
     output, source = tmp_path / "o.mp4", tmp_path / "clip.mp4"

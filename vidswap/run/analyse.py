@@ -119,6 +119,7 @@ def merge(task: SpanTask) -> Analysis:
         for span in task.spans:
             merger.add(span)
         shots, tracks = merger.end()
+        task.guard.check()
         store.commit(task.info, task.key, (task.start, task.stop), shots, tracks)
         discard([task.folder])
     return Analysis(task.work)

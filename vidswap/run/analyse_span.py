@@ -70,6 +70,7 @@ def analyse_span(
                     result = _Look(task, span, draft.folder, seeds, progress).run(extra)
                 except _UnsettledError:
                     continue
+                task.guard.check()
                 draft.commit(task.digest, result)
                 return
 

@@ -23,6 +23,12 @@ class Guard:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._stamps = {path: _stamp(path) for path in paths}
 
+    def joined(self, other: "Guard") -> "Guard":
+        """One that watches the files of both, each as it was when it was first looked at."""
+        both = Guard([])
+        both._stamps = {**other._stamps, **self._stamps}
+        return both
+
     def check(self) -> None:
         """Compare.
 

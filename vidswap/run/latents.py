@@ -101,7 +101,7 @@ def prepare_latents(
 
     Raises:
         MediaError: A frame cannot be read, or the disk is full.
-        StateError: Another run is writing to the work folder.
+        StateError: Another run is writing to the work folder, or the clip has changed.
         WeightsError: The encoder is damaged.
     """
     if "latents" not in engine.needs:
@@ -233,10 +233,13 @@ class _Stage:
                     waiting.add(job, crop, colours)
                 done += 1
                 if done % CHECKPOINT == 0:
-                    waiting.flush()
-                    self._store.checkpoint()
+                    self._checkpoint(waiting)
                 self._request.watch.progress("latents", done, total)
+        self._checkpoint(waiting)
+
+    def _checkpoint(self, waiting: "_Waiting") -> None:
         waiting.flush()
+        self._target.guard.check()  # codes of another clip must not outlive this run
         self._store.checkpoint()
 
     def _finished(self, job: _Wanted, fine: int) -> Iterator[dict[str, Any]]:

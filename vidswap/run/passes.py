@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from vidswap.allocator import give_back
 from vidswap.engines import Plan
-from vidswap.errors import NoFaceError, StateError
+from vidswap.errors import MediaError, NoFaceError, StateError
 from vidswap.run.analyse import analyse
 from vidswap.run.analysis import NAME, Analysis
 from vidswap.run.job import writing
@@ -29,7 +29,7 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
     """The analysis of the work folder if it matches, else a new one.
 
     Raises:
-        StateError: Another run is writing to the work folder.
+        StateError: Another run is writing to the work folder, or the clip has changed.
     """
     try:
         analysis = require(request, target, needs)
@@ -43,16 +43,22 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
     with writing(target.work):
         target.work.parent.mkdir(parents=True, exist_ok=True)
     give_back()  # photographs are through: what reading them took is not needed beside the clip
-    with locked(target.work):
-        return analyse(
-            target.info,
-            request.recipe,
-            target.work,
-            needs,
-            frames,
-            lambda done, total: request.watch.progress("analyse", done, total),
-            request.watch.note,
-        )
+    try:
+        with locked(target.work):
+            analysis = analyse(
+                target.info,
+                request.recipe,
+                target.work,
+                needs,
+                frames,
+                lambda done, total: request.watch.progress("analyse", done, total),
+                request.watch.note,
+            )
+    except MediaError:
+        target.guard.check()  # a file that changes fails in many ways; this one says why
+        raise
+    target.guard.check()
+    return analysis
 
 
 def cast_of(request: Request, analysis: Analysis, ready: Ready) -> dict[int, Person]:

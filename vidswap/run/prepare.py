@@ -10,6 +10,7 @@ from vidswap.media.decode import refuse_interlaced
 from vidswap.media.encode import EncoderPlan, plan_encoder
 from vidswap.media.probe import probe
 from vidswap.recipe import Recipe
+from vidswap.run.guard import Guard
 from vidswap.run.job import (
     check_distinct,
     check_input,
@@ -37,6 +38,8 @@ class Target:
     stop: int
     work: Path
     """Folder of the analysis."""
+    guard: Guard
+    """The clip as it was before it was probed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +77,7 @@ def open_target(request: Request) -> Target:
         StateError: The work folder is a file.
     """
     check_input(request.input)
+    guard = Guard([request.input])
     info = probe(request.input)
     refuse_interlaced(info, request.recipe.decode)
     for remark in info.warnings:
@@ -82,7 +86,7 @@ def open_target(request: Request) -> Target:
     work = request.work or default_work(output_of(request))
     if work.exists() and not work.is_dir():
         raise StateError("is a file, expected a work folder", path=work, stage="analysis")
-    return Target(info, start, stop, work)
+    return Target(info, start, stop, work, guard)
 
 
 def make_ready(request: Request) -> Ready:

@@ -74,7 +74,8 @@ class Session:
         self.request, self.job, self.analysis, self.plans = request, job, analysis, plans
         self.folder, self.likeness = folder, likeness
         self.reports = request.report is not None
-        self.guard = Guard([request.input, *photos_of(request)])
+        # The clip as it was probed: pass one may have taken hours since.
+        self.guard = job.ready.target.guard.joined(Guard(photos_of(request)))
         self._reader: Reader | None = None
         give_back()  # a pass of its own: what pass one and the plans took is not needed beside it
 

@@ -24,6 +24,7 @@ from vidswap.recipe import Recipe
 from vidswap.run.analysis import analysis_key
 from vidswap.run.atomic import flush
 from vidswap.run.collect import Part
+from vidswap.run.guard import Guard
 from vidswap.run.rows import RowFile
 from vidswap.types import Need, VideoInfo
 
@@ -59,6 +60,8 @@ class SpanTask:
     """Folder of the analysis."""
     key: dict[str, str]
     """What it is made from, see ``analysis_key``."""
+    guard: Guard
+    """The clip as it was when the key was made; whoever stores something asks it first."""
 
     @classmethod
     def of(
@@ -76,8 +79,9 @@ class SpanTask:
             StateError: The clip cannot be read.
         """
         start, stop = frames or (0, info.frames)
+        guard = Guard([Path(info.path)])
         key = analysis_key(info, recipe, needs, (start, stop))
-        return cls(info, recipe, needs, start, stop, work, key)
+        return cls(info, recipe, needs, start, stop, work, key, guard)
 
     @property
     def spans(self) -> tuple[Span, ...]:
