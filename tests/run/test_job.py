@@ -165,6 +165,18 @@ def test_a_dead_owner_is_taken_over(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_contender_moved_aside_is_removed(tmp_path):
+    output = tmp_path / "out.mp4"
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True)  # fmt: skip
+    name, host = lock_path(output).name, socket.gethostname()
+    theirs = [f"{name}.{os.getppid()}@{host}", f"{name}.1@elsewhere", f"{name}.note"]
+    for left in (f"{name}.{int(gone.stdout)}@{host}", *theirs):
+        (tmp_path / left).write_text("{}")
+    with locked(output):
+        pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(theirs)
+
+
 def test_a_lock_of_another_host_is_respected(tmp_path):
     leave_lock(tmp_path / "out.mp4", pid=1, host="elsewhere")
     with pytest.raises(StateError, match="elsewhere") as caught, locked(tmp_path / "out.mp4"):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 
 from vidswap.errors import MediaError, StateError
@@ -46,6 +47,7 @@ def locked(output: Path) -> Iterator[None]:
     try:
         if not _create(path, me):
             _take_over(path, me, output)
+        _sweep(path, me)
     except OSError as error:
         message = f"cannot write the lock {path.name}: {error.strerror}"
         raise MediaError(message, path=output, stage="lock") from error
@@ -81,7 +83,7 @@ def _take_over(path: Path, me: Owner, output: Path) -> None:
             stage="lock",
             hint=f"wait for it; if no such run exists, delete {path}",
         )
-    aside = path.with_name(f"{path.name}.{me.pid}")
+    aside = path.with_name(f"{path.name}.{me.pid}@{me.host}")
     with suppress(FileNotFoundError):
         path.rename(aside)
         taken = _read(aside)
@@ -94,6 +96,14 @@ def _take_over(path: Path, me: Owner, output: Path) -> None:
         aside.unlink(missing_ok=True)
     if not _create(path, me):
         raise StateError("another run is writing it", path=output, stage="lock")
+
+
+def _sweep(path: Path, me: Owner) -> None:
+    """Remove the locks that contenders of this host had moved aside when they were killed."""
+    for aside in path.parent.glob(f"{escape(path.name)}.*@*"):
+        pid, _, host = aside.name[len(path.name) + 1 :].partition("@")
+        if host == me.host and pid.isdecimal() and not runs(int(pid)):
+            aside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Owner | None:
