@@ -113,6 +113,12 @@ def test_results_go_to_stdout():
     assert plain.err.getvalue() == coded.err.getvalue() == ""
 
 
+def test_no_result_is_no_line():
+    plain = console()
+    plain.result({"outputs": []}, "")
+    assert plain.out.getvalue() == ""
+
+
 def test_quiet_keeps_warnings():
     quiet = console(quiet=True)
     quiet.note("remark")
@@ -129,6 +135,17 @@ def test_json_progress_is_throttled_and_complete():
     assert 1 <= len(lines) <= 5
     assert lines[-1]["done"] == lines[-1]["total"] == 1000
     assert {"stage", "frames_per_second", "seconds_left", "event"} <= set(lines[-1])
+
+
+def test_json_progress_says_nothing_twice():
+    stream = io.StringIO()
+    bars = Bars(stream, as_json=True, silent=False)
+    for total in (2, 3):  # a daemon that waits for clips looks three times a second, for ever
+        for _ in range(1000):
+            bars("batch", 2, total)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["done"], line["total"]) for line in lines] in ([(2, 2)], [(2, 2), (2, 3)])
+    assert "clips_per_second" in lines[0]
 
 
 def test_a_bar_shows_stage_rate_and_total():

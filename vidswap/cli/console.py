@@ -48,8 +48,10 @@ class Console:
         return cls(sys.stdout, sys.stderr, json_result=as_json, json_logs=as_json)
 
     def result(self, data: Mapping[str, Any], text: str) -> None:
-        """Print a command's result: ``data`` with ``--json``, else ``text``."""
+        """Print a command's result: ``data`` with ``--json``, else the lines of ``text``, if any."""
         self.bars.close()
+        if not (text or self.json_result):
+            return  # an empty line would be a name to whoever reads names
         body = json.dumps(data, default=_plain, ensure_ascii=False) if self.json_result else text
         self.out.write(f"{body}\n")
         self.out.flush()

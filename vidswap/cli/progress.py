@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 EVERY_SECONDS = 1.0
 """JSON lines come no more often than this, and once at the end of each stage."""
+UNITS = {"batch": "clips"}
+"""What a stage counts, where that is not frames."""
 
 
 class Bars:
@@ -27,13 +29,14 @@ class Bars:
         self._bar: tqdm[Any] | None = None
         self._began = self._told = 0.0
         self._first = 0
+        self._last = (-1, -1)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """Say how far a stage is.
 
         Args:
             stage: Its name; a new one closes the bar of the one before.
-            done: Frames done.
+            done: Frames done, or whatever the stage counts.
             total: Frames in all.
         """
         if self._silent:
@@ -41,7 +44,7 @@ class Bars:
         if stage != self._stage:
             self.close()
             self._stage, self._began, self._told = stage, time.monotonic(), 0.0
-            self._first = done
+            self._first, self._last = done, (-1, -1)
         if self._as_json:
             self._line(stage, done, total)
         else:
@@ -66,7 +69,7 @@ class Bars:
             self._bar = tqdm(
                 total=total,
                 desc=stage,
-                unit=" frames",
+                unit=f" {UNITS.get(stage, 'frames')}",
                 file=self._stream,
                 # tqdm draws nothing on terminals that do not tell their size.
                 ncols=shutil.get_terminal_size((100, 24)).columns,
@@ -79,7 +82,9 @@ class Bars:
         now = time.monotonic()
         if done < total and now - self._told < EVERY_SECONDS:
             return
-        self._told = now
+        if self._last == (done, total):
+            return  # a batch that watches a folder would fill a disk with the same line
+        self._told, self._last = now, (done, total)
         # The first frame waits for models to load, so rates count from there.
         rate = (done - self._first) / (now - self._began) if done > self._first else None
         left = (total - done) / rate if rate else None
@@ -89,7 +94,7 @@ class Bars:
             "stage": stage,
             "done": done,
             "total": total,
-            "frames_per_second": None if rate is None else round(rate, 2),
+            f"{UNITS.get(stage, 'frames')}_per_second": None if rate is None else round(rate, 2),
             "seconds_left": None if left is None else round(left, 1),
         }
         self._stream.write(json.dumps(fields) + "\n")
