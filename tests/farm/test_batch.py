@@ -299,6 +299,7 @@ def test_watch_takes_a_file_once_it_is_stable(start, recipe, tmp_path, clip):
     assert until((out / "new_swapped.mp4").exists)
     process.terminate()
     assert process.wait(timeout=60) == 143
+    assert "stopped: 1 done of 1 clips" in (tmp_path / "log-0.txt").read_text()
 
 
 @pytest.mark.slow

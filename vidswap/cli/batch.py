@@ -128,12 +128,10 @@ def batch(console: Console, places: tuple[Path, ...], **options: Any) -> int:
         console.note(f"stopped: {failed_text(summary)}; the same command goes on", level="warning")
         return stop.code
     if summary.counts["failed"] or (summary.counts["left"] and options["workers"]):
-        raise PartialBatchError(
-            failed_text(summary),
-            path=out,
-            stage="batch",
-            hint=f"{out / '.vidswap' / 'summary.html'} tells why; --retry tries them again",
-        )
+        page = f"{out / '.vidswap' / 'summary.html'} tells why; --retry tries them again"
+        again = "the same command goes on with what is left"
+        hint = page if summary.counts["failed"] else again
+        raise PartialBatchError(failed_text(summary), path=out, stage="batch", hint=hint)
     return 0
 
 

@@ -337,7 +337,8 @@ def outputs_of(summary: Summary) -> Iterator[str]:
 
 
 def failed_text(summary: Summary) -> str:
-    """Counts in one line."""
+    """Counts in one line: what went wrong, or that nothing did."""
     counts = summary.counts
     parts = [f"{counts[name]} {name}" for name in ("failed", "left") if counts[name]]
+    parts = parts or [f"{counts['done'] + counts['before']} done"]
     return f"{', '.join(parts)} of {counts['clips']} clips"
