@@ -116,6 +116,18 @@ def test_foreign_outputs_and_other_settings_are_refused_clip_by_clip(batch, fold
     assert any("another recipe" in message for message in messages)
 
 
+def test_a_deadline_leaves_the_rest_to_the_next_call(batch, folder, tmp_path):
+    out = tmp_path / "out"
+    late = batch(folder, out, "--deadline", "0.1s")
+    assert late.code == 7
+    assert late.result["counts"]["left"] == 2
+    assert "2 left of 2 clips" in late.err
+    assert "the same command goes on" in late.err
+    assert "Left for another call" in (out / ".vidswap" / "summary.html").read_text()
+    assert videos(out) == []
+    assert batch(folder, out).result["counts"]["done"] == 2
+
+
 def test_name_clashes_are_refused_before_any_work(batch, folder, tmp_path):
     out = tmp_path / "out"
     done = batch(folder, out, "--template", "{stem}{suffix}")
