@@ -3,12 +3,14 @@
 import json
 import os
 
+import cv2
 import numpy as np
 import pytest
 
 from vidswap.media.decode import open_reader
 from vidswap.media.probe import probe
 from vidswap.recipe import DecodeOptions
+from vidswap.run import prepare
 
 
 def frames(path):
@@ -159,6 +161,14 @@ def test_preview_shows_frames_without_a_video(call, face_clip, recipe, tmp_path)
     assert names(tmp_path) == ["look.png"]
 
 
+def test_a_preview_repeats_nothing_and_is_as_wide_as_two_frames(call, face_clip, recipe, tmp_path):
+    picture = tmp_path / "look.png"
+    moments = ("-t", "3f", "-t", "3f", "-t", "99")
+    done = call("preview", face_clip, "-p", recipe, "-o", picture, *moments, "--json")
+    assert [row["frame"] for row in done.result["frames"]] == [3, 15]
+    assert cv2.imread(str(picture)).shape[1] < 2 * 256 + 60
+
+
 def test_preview_of_nobody(call, empty_clip, recipe, tmp_path):
     done = call("preview", empty_clip, "-p", recipe, "-o", tmp_path / "look.png", "-t", "3f")
     assert done.code == 5
@@ -240,6 +250,22 @@ class TestRefusals:
     def test_container_that_cannot_be_written(self, call, empty_clip, recipe, tmp_path):
         done = call("run", empty_clip, "-p", recipe, "-o", tmp_path / "out.xyz")
         self.expect(done, 3, ".xyz")
+
+    def test_nothing_slow_before_what_is_cheap_to_refuse(
+        self, call, empty_clip, photo, tmp_path, monkeypatch
+    ):
+        """Finding the faces of photographs takes seconds."""
+        monkeypatch.setattr(prepare, "people", lambda *_: pytest.fail("photographs were read"))
+        for output, options in (
+            ("out.xyz", ()),
+            ("out.webm", ("--codec", "h264")),
+            ("out.mp4", ("--pix-fmt", "nonsense")),
+            ("out.mp4", ("--crf", "99")),
+            ("out.mp4", ("--start", "9")),
+        ):
+            done = call("run", empty_clip, "-s", photo, "-o", tmp_path / output, *options)
+            assert done.code in (2, 3), done.err
+            assert "error: " in done.err
 
     @pytest.mark.parametrize(
         ("arguments", "words"),

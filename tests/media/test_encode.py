@@ -79,6 +79,7 @@ def test_codec_that_the_container_refuses(make, tmp_path):
         (EncodeOptions(crf=70), r"encode\.crf: libx264 takes 0 to 51"),
         (EncodeOptions(preset="warp"), r"encode\.preset: libx264 takes ultrafast"),
         (EncodeOptions(codec="ffv1", crf=5), r"encode\.crf: ffv1 has no such setting"),
+        (EncodeOptions(pix_fmt="nonsense"), r"encode\.pix_fmt: no such pixel format: nonsense"),
         (EncodeOptions(pix_fmt="yuv420p16le"), r"encode\.pix_fmt: libx264 has no yuv420p16le"),
     ],
 )

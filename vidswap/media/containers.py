@@ -47,7 +47,9 @@ def muxer(output: str | Path) -> str:
     if suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise MediaError(
-            f"cannot write {suffix or 'a file without suffix'}; use {known}", path=output
+            f"cannot write {suffix or 'a file without suffix'}; use {known}",
+            path=output,
+            stage="output",
         )
     return SUFFIXES[suffix]
 

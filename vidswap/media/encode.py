@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
-from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
+from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
@@ -23,6 +23,7 @@ from vidswap.errors import MediaError, RecipeError
 from vidswap.media import hdr
 from vidswap.media.containers import codecs, holders, muxer
 from vidswap.media.convert import swscale_space
+from vidswap.media.encoders import REAL_LOSS, check_format, formats, nearest
 from vidswap.media.frame import Frame
 from vidswap.media.planes import layout, planar_format
 from vidswap.media.priority import open_codec
@@ -81,8 +82,6 @@ _HARDWARE = {
     "amf": ({"rc": "cqp"}, "qp_i"),
     "videotoolbox": ({}, "q"),
 }
-_REAL_LOSS = 63
-"""Bits of ``PixFmtLoss`` that lose something; the higher ones say that the format holds more."""
 _PRORES = {"yuv422p10le": "3", "yuv444p10le": "4", "yuva444p10le": "4"}
 
 
@@ -111,6 +110,8 @@ def plan_encoder(info: VideoInfo, options: EncodeOptions, output: Path) -> Encod
         RecipeError: A setting that the encoder does not have.
     """
     container = muxer(output)
+    if options.pix_fmt is not None:
+        check_format(options.pix_fmt)
     source = planar_format(info.pix_fmt)
     family, notes = _family(info, options, container, source)
     pix_fmt, changes = _pix_fmt(_FAMILIES[family].encoder, source, options)
@@ -150,35 +151,20 @@ def _family(
     order = ["h264", "hevc", "av1", "vp9"]
     order = [info.codec, *order] if info.codec in _FAMILIES else order
     fitting_here = [name for name in order if name in codecs(container)]
-    exact = [n for n in fitting_here if not _loss(_FAMILIES[n].encoder, asked)[1] & _REAL_LOSS]
+    exact = [n for n in fitting_here if not nearest(_FAMILIES[n].encoder, asked)[1] & REAL_LOSS]
     chosen = (exact or fitting_here)[0]
     if chosen == info.codec:
         return chosen, ()
     return chosen, (f"{info.codec} {source} cannot be kept in {container}: {chosen} is written",)
 
 
-def _formats(encoder: str) -> list[str]:
-    return [form.name for form in av.Codec(encoder, "w").video_formats or []]
-
-
-def _loss(encoder: str, source: str) -> tuple[str, PixFmtLoss]:
-    """The encoder's format nearest to the source's, and what it cannot hold of it."""
-    formats = _formats(encoder)
-    for same in (source, source.replace("yuvj", "yuv")):
-        if same in formats:
-            return same, PixFmtLoss.NONE
-    best, loss = find_best_pix_fmt_of_list(formats, source, has_alpha="yuva" in source)
-    name = best.name if best is not None else formats[0]
-    return name, loss
-
-
 def _pix_fmt(encoder: str, source: str, options: EncodeOptions) -> tuple[str, tuple[str, ...]]:
     wanted = options.pix_fmt
     if wanted is None:
-        name, loss = _loss(encoder, source)
+        name, loss = nearest(encoder, source)
         return name, (f"{encoder} does not take {source}: {name} is written",) if loss else ()
-    if wanted not in _formats(encoder):
-        known = ", ".join(_formats(encoder))
+    if wanted not in formats(encoder):
+        known = ", ".join(formats(encoder))
         raise RecipeError(f"encode.pix_fmt: {encoder} has no {wanted}; it has {known}")
     return wanted, (f"pixel format changes from {source} to {wanted}",) if wanted != source else ()
 
@@ -232,9 +218,9 @@ def _hardware(
         crf = _FAMILIES[family].crf if options.crf is None else options.crf
         settings = {**fixed, quality: f"{crf or 18:g}"}
         try:
-            pix_fmt, loss = _loss(name, plan.pix_fmt)
+            pix_fmt, loss = nearest(name, plan.pix_fmt)
             candidate = EncoderPlan(name, pix_fmt, settings, plan.notes)
-            if not loss & _REAL_LOSS:
+            if not loss & REAL_LOSS:
                 _open(candidate, info)
                 return candidate
         except (UnknownCodecError, FFmpegError, ValueError):

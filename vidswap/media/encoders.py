@@ -1,7 +1,9 @@
-"""Which of the encoders that are used are built into this FFmpeg."""
+"""Which of the encoders that are used are built into this FFmpeg, and what they take."""
 
 import av
-from av.codec.codec import UnknownCodecError
+from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
+
+from vidswap.errors import RecipeError
 
 ENCODERS = (
     "libx264",
@@ -17,6 +19,9 @@ ENCODERS = (
     "h264_amf",
     "h264_videotoolbox",
 )
+
+REAL_LOSS = 63
+"""Bits of ``PixFmtLoss`` that lose something; the higher ones say that the format holds more."""
 
 
 def available_encoders() -> list[str]:
@@ -35,3 +40,33 @@ def _present(name: str) -> bool:
 def build() -> str:
     """Versions that decide an encoder's bits: PyAV's, and FFmpeg's libavcodec."""
     return f"av {av.__version__} libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
+
+
+def check_format(pix_fmt: str) -> None:
+    """Refuse a pixel format that does not exist.
+
+    Raises:
+        RecipeError: Naming it.
+    """
+    try:
+        av.VideoFormat(pix_fmt)
+    except ValueError:
+        raise RecipeError(
+            f"encode.pix_fmt: no such pixel format: {pix_fmt}",
+            hint="write FFmpeg's name, such as yuv420p, yuv420p10le or yuv422p10le",
+        ) from None
+
+
+def formats(encoder: str) -> list[str]:
+    """Pixel formats that an encoder takes."""
+    return [form.name for form in av.Codec(encoder, "w").video_formats or []]
+
+
+def nearest(encoder: str, source: str) -> tuple[str, PixFmtLoss]:
+    """The encoder's format nearest to the source's, and what it cannot hold of it."""
+    known = formats(encoder)
+    for same in (source, source.replace("yuvj", "yuv")):
+        if same in known:
+            return same, PixFmtLoss.NONE
+    best, loss = find_best_pix_fmt_of_list(known, source, has_alpha="yuva" in source)
+    return best.name if best is not None else known[0], loss

@@ -88,14 +88,20 @@ def facts(track: Track, target: Target) -> dict[str, Any]:
 
 def _title(request: Request, target: Target, analysis: Analysis) -> Page:
     page = Page(WIDTH)
-    page.need(48)
+    page.need(66)
     count = len(analysis.tracks)
     hidden = f", the {DRAWN} longest are drawn" if count > DRAWN else ""
     page.text(MARGIN, 0, request.input.name, 20)
-    text = f"{count} tracks in {len(analysis.shots)} shots, frames {target.start}-{target.stop - 1}"
-    page.text(MARGIN, 26, text + hidden, 13)
-    page.top += 56
+    found = f"{_many(count, 'track')} in {_many(len(analysis.shots), 'shot')}"
+    page.text(MARGIN, 26, f"{found}, frames {target.start}-{target.stop - 1}{hidden}", 13)
+    legend = "bar: the whole clip from left to right, as high as the face is sure, red where it was not seen"
+    page.text(MARGIN, 44, legend, 13)
+    page.top += 74
     return page
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _faces(request: Request, target: Target, tracks: Sequence[Track]) -> dict[int, list[U8]]:

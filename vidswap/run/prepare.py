@@ -97,6 +97,11 @@ def make_ready(request: Request) -> Ready:
         MediaError: A file that cannot be read.
         NoFaceError: A photo without a face.
     """
+    return _with_people(request, _asked_for(request))
+
+
+def _asked_for(request: Request) -> Target:
+    """The clip, of a request whose options and files are there."""
     photos = photos_of(request)
     if not photos and request.recipe.engine.name != "identity":
         hint = "give a photo of a face with --source"
@@ -104,7 +109,11 @@ def make_ready(request: Request) -> Ready:
     check_input(request.input)
     check_photos(photos)
     check_rules(request)
-    target = open_target(request)
+    return open_target(request)
+
+
+def _with_people(request: Request, target: Target) -> Ready:
+    """Opens the engine and finds the faces of the photographs: seconds."""
     engine = engine_of(request)
     return Ready(target, engine, people(request, engine))
 
@@ -140,12 +149,12 @@ def prepare(request: Request) -> Job:
         check_folder(request.report)
     if request.commercial:
         check_commercial(request.recipe)
-    ready = make_ready(request)
-    check_streams(ready.target.info, output)
-    encoder = plan_encoder(ready.target.info, request.recipe.encode, output)
+    target = _asked_for(request)
+    check_streams(target.info, output)
+    encoder = plan_encoder(target.info, request.recipe.encode, output)
     for remark in encoder.notes:
         request.watch.note(remark)
-    return Job(ready, output, encoder)
+    return Job(_with_people(request, target), output, encoder)
 
 
 def photos_of(request: Request) -> list[Path]:

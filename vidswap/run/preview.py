@@ -17,12 +17,14 @@ from vidswap.run.render import FaceBatches
 from vidswap.run.request import Request
 from vidswap.run.sheet import MARGIN, Page
 from vidswap.run.trim import Moment, frame_at
-from vidswap.types import U8
+from vidswap.types import U8, VideoInfo
 
 WINDOW = 0.5
 """Seconds analysed on each side of a moment."""
 SIDE = 960
 """Longer side of a shown frame, pixels."""
+GAP = 8
+"""Pixels between the two."""
 
 
 def preview(
@@ -49,13 +51,15 @@ def preview(
     target = ready.target
     wanted = [min(frame_at(target.info, m), target.info.frames - 1) for m in moments]
     wanted = wanted or [int(f * (target.info.frames - 1)) for f in (0.25, 0.5, 0.75)]
-    page = Page(2 * MARGIN + 2 * SIDE + 8)
+    wanted = list(dict.fromkeys(wanted))
+    width = shown_width(target.info)
+    page = Page(2 * MARGIN + 2 * width + GAP)
     shown = []
     with tempfile.TemporaryDirectory(prefix="vidswap-preview-") as folder:
         for place, index in enumerate(wanted):
             window = replace(_window(target, index), work=Path(folder) / str(place))
             before, after, faces = _swapped(request, ready, window, index)
-            _row(page, before, after, f"frame {index}, {target.info.seconds(index):.3f} s")
+            _row(page, width, (before, after), f"frame {index}, {target.info.seconds(index):.3f} s")
             shown.append({"frame": index, "seconds": target.info.seconds(index), "faces": faces})
             request.watch.progress("preview", place + 1, len(wanted))
     if not any(row["faces"] for row in shown) and not request.allow_no_face:
@@ -90,9 +94,15 @@ def _swapped(request: Request, prepared: Ready, window: Target, index: int) -> t
         return before, thumbnail(after.rgb(), SIDE), batches.done.swapped
 
 
-def _row(page: Page, before: U8, after: U8, label: str) -> None:
+def shown_width(info: VideoInfo) -> int:
+    """Pixels that a frame is wide on the page."""
+    return max(round(info.width * min(SIDE / max(info.width, info.height), 1.0)), 1)
+
+
+def _row(page: Page, width: int, pictures: tuple[U8, U8], label: str) -> None:
+    before, after = pictures
     page.need(before.shape[0] + 30)
     page.text(MARGIN, 0, label, 15)
     page.picture(MARGIN, 22, before)
-    page.picture(MARGIN + SIDE + 8, 22, after)
+    page.picture(MARGIN + width + GAP, 22, after)
     page.top += before.shape[0] + 30
