@@ -247,6 +247,14 @@ class TestRefusals:
         done = call("run", empty_clip, "-p", recipe, "-o", tmp_path / "no" / "out.mp4")
         self.expect(done, 3, "folder does not exist")
 
+    @pytest.mark.parametrize("command", ["preview", "inspect"])
+    def test_a_picture_that_would_not_be_what_its_name_says(
+        self, call, empty_clip, recipe, tmp_path, command
+    ):
+        done = call(command, empty_clip, "-p", recipe, "-o", tmp_path / "look.jpg")
+        self.expect(done, 2, "look.jpg", "PNG")
+        assert not list(tmp_path.iterdir())
+
     def test_container_that_cannot_be_written(self, call, empty_clip, recipe, tmp_path):
         done = call("run", empty_clip, "-p", recipe, "-o", tmp_path / "out.xyz")
         self.expect(done, 3, ".xyz")

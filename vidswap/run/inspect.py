@@ -16,7 +16,7 @@ from vidswap.run.prepare import Target, open_target
 from vidswap.run.recorder import thumbnail
 from vidswap.run.report import ranges
 from vidswap.run.request import Request
-from vidswap.run.sheet import ACCENT, ALARM, MARGIN, PALE, Page, square
+from vidswap.run.sheet import ACCENT, ALARM, MARGIN, PALE, Page, check_png, square
 from vidswap.types import U8, Box, Track
 
 DRAWN = 40
@@ -43,6 +43,7 @@ def inspect(request: Request, sheet: Path | None, *, overwrite: bool) -> dict[st
         Path of the sheet and the facts of every track, ready for JSON.
     """
     path = sheet or request.input.with_name(f"{request.input.stem}_tracks.png")
+    check_png(path)
     check_distinct(path, [request.input])
     check_output(path, overwrite=overwrite)
     target = open_target(request)

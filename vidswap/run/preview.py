@@ -15,7 +15,7 @@ from vidswap.run.prepare import Ready, Target, make_ready
 from vidswap.run.recorder import thumbnail
 from vidswap.run.render import FaceBatches
 from vidswap.run.request import Request
-from vidswap.run.sheet import MARGIN, Page
+from vidswap.run.sheet import MARGIN, Page, check_png
 from vidswap.run.trim import Moment, frame_at
 from vidswap.types import U8, VideoInfo
 
@@ -45,6 +45,7 @@ def preview(
         NoFaceError: Nobody is swapped at any of the moments.
     """
     path = picture or request.input.with_name(f"{request.input.stem}_preview.png")
+    check_png(path)
     check_distinct(path, [request.input, *request.sources])
     check_output(path, overwrite=overwrite)
     ready = make_ready(request)

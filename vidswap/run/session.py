@@ -177,6 +177,8 @@ class _ChunkSink:
         if frame.index + 1 == chunk.stop:
             segment = writer.finish()
             self._open = None
+            del writer
+            give_back()  # the next chunk's encoder finds other holes than this one's leaves
             try:
                 self._session.guard.check()
                 counts, seen = self._witness.close(chunk, part)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from vidswap.errors import RecipeError
 from vidswap.run.job import producing_output
 from vidswap.types import U8, Box
 
@@ -60,6 +61,21 @@ class Page:
         whole = self._image.crop((0, 0, self.width, self.top + MARGIN))
         with producing_output(path, overwrite=overwrite) as part:
             whole.save(part, "PNG")
+
+
+def check_png(path: Path) -> None:
+    """Refuse a name that says the picture is something else.
+
+    Raises:
+        RecipeError: Its suffix is not ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise RecipeError(
+            f"pictures are written as PNG, not as {path.suffix or 'a file without suffix'}",
+            path=path,
+            stage="output",
+            hint=f"--output {path.with_suffix('.png')}",
+        )
 
 
 def square(rgb: U8, side: int) -> U8:
