@@ -227,8 +227,8 @@ class RunOptions:
     workers: int = 1
     """Processes that analyse spans and render chunks; the result does not depend on it."""
     compile: bool = False
-    """Generate through ``torch.compile``: faster frames after a minute or two; needs a C++ compiler,
-    and does without where there is none."""
+    """Encode and generate through ``torch.compile``: faster frames after a minute or two each; needs
+    a C++ compiler, and does without where there is none."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -1,4 +1,4 @@
-"""``run.compile``: the same pictures by another way."""
+"""``run.compile``: the same codes and pictures by another way."""
 
 from types import SimpleNamespace
 
@@ -8,32 +8,80 @@ import torch
 
 from tests.tiny_networks import NAMES, SETTINGS
 from vidswap import recipe
-from vidswap.engines import Execution, create
+from vidswap.engines import Execution, create, latentswap
+from vidswap.models.e4e import Encoder
 from vidswap.recipe import LatentSwapEngine
 from vidswap.run.prepare import engine_of
 
 
-def test_the_generator_is_compiled_for_one_batch(weights_here, monkeypatch):
-    asked = []
+@pytest.fixture
+def asked(monkeypatch):
+    """What was compiled, and the batches it was then called with."""
+    seen = []
 
     def compiling(function, **how):
-        asked.append(how)
-        return function
+        calls = []
+        seen.append((function, how, calls))
+
+        def run(x):
+            calls.append(len(x))
+            return function(x)
+
+        return run
 
     monkeypatch.setattr(torch, "compile", compiling)
+    return seen
+
+
+def test_generator(weights_here, asked):
     rng = np.random.default_rng(3)
     codes = [rng.standard_normal((3, 8, 16), dtype=np.float32) for _ in range(2)]
     options = LatentSwapEngine(**NAMES)
     plain = create(options).generate(*codes)
     assert not asked
-    fast = create(options, Execution(compiled=2)).generate(*codes)
-    assert asked == [{"dynamic": False}]
+    fast = create(options, Execution(compiled=True)).generate(*codes)
+    ((_, how, calls),) = asked
+    assert how == {"dynamic": False}
+    assert calls == [latentswap.CPU_BATCH]
     np.testing.assert_allclose(fast, plain, atol=1e-5)
+
+
+def test_large_pictures_are_not_made_several_times(weights_here, asked, monkeypatch):
+    """What is generated one by one is compiled for one, whatever ``run.batch`` says."""
+    monkeypatch.setattr(latentswap, "SMALL", 8)
+    engine = engine_of_sets(
+        ["engine.name=latentswap", *SETTINGS, "run.batch=3", "run.compile=true"]
+    )
+    codes = np.zeros((3, 8, 16), np.float32)
+    engine.generate(codes, codes)
+    ((_, _, calls),) = asked
+    assert calls == [1, 1, 1]
+
+
+def test_encoder_for_frames_but_not_for_photographs(weights_here, asked):
+    options = LatentSwapEngine(**NAMES)
+    plain, fast = create(options), create(options, Execution(compiled=True))
+    size = plain.inversion.input_size
+    rng = np.random.default_rng(4)
+    crops = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    mesh = np.float32([[20, 20, 0], [40, 22, 0]]).repeat(239, 0) + rng.normal(0, 4, (478, 3))
+    photo = SimpleNamespace(
+        rgb=rng.integers(0, 256, (64, 64, 3), dtype=np.uint8), mesh=mesh.astype(np.float32),
+        score=1.0, pose=np.zeros(3), path=None,
+    )  # fmt: skip
+    identity = fast.identify([photo])
+    assert not asked
+    np.testing.assert_array_equal(identity.codes, plain.identify([photo]).codes)
+    codes = fast.encode(crops)
+    ((network, _, calls),) = asked
+    assert isinstance(network, Encoder)
+    assert calls == [latentswap.CPU_BATCH]
+    np.testing.assert_allclose(codes, plain.encode(crops), atol=1e-5)
 
 
 def test_recipe(weights_here):
     sets = ["engine.name=latentswap", *SETTINGS, "run.batch=3"]
-    assert engine_of_sets([*sets, "run.compile=true"]).networks.compiled == 3
+    assert engine_of_sets([*sets, "run.compile=true"]).networks.compiled == latentswap.CPU_BATCH
     assert engine_of_sets(sets).networks.compiled == 0
 
 

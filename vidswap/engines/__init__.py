@@ -71,8 +71,8 @@ class Execution:
     precision: Precision = "fp32"
     invert: InvertOptions = field(default_factory=InvertOptions)
     """How faces become codes, for engines that work on codes."""
-    compiled: int = 0
-    """Compile networks for so many faces at once; 0 runs them as they are."""
+    compiled: bool = False
+    """Compile the networks that run for every frame."""
 
 
 def create(options: EngineOptions, execution: Execution | None = None) -> SwapEngine:

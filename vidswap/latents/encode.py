@@ -4,6 +4,7 @@ Source: Tov et al., Designing an Encoder for StyleGAN Image Manipulation, 2021 (
 al., Encoding in Style, 2021 (pSp).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,10 +51,12 @@ class EncoderInverter:
     Attributes:
         encoder: The network; its kind and input size are in its configuration.
         batch: Crops per call of the network.
+        run: Takes the network's place, such as its compiled form.
     """
 
     encoder: Encoder
     batch: int = 8
+    run: Callable[[Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Freeze the network."""
@@ -103,9 +106,9 @@ class EncoderInverter:
             (B, num_ws, style_dim) float32 on the device of the crops.
         """
         check_shape("B 3 S S", crops=crops)
-        weight = self.encoder.latent_avg
+        weight, run = self.encoder.latent_avg, self.run or self.encoder
         parts = [
-            self.encoder(resized(part.to(weight), self.input_size))
+            run(resized(part.to(weight), self.input_size))
             for part in torch.split(crops, self.batch)
         ]
         codes = torch.cat(parts) if parts else weight.new_empty(0, self.num_ws, self.style_dim)

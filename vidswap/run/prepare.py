@@ -126,8 +126,8 @@ def engine_of(request: Request) -> SwapEngine:
         WeightsError: Weights are missing, or not what they should be.
     """
     recipe = request.recipe
-    compiled = recipe.run.batch if recipe.run.compile else 0
-    how = Execution(device_of(recipe), recipe.run.precision, recipe.invert, compiled)
+    run = recipe.run
+    how = Execution(device_of(recipe), run.precision, recipe.invert, run.compile)
     return create(recipe.engine, how)
 
 

@@ -7,6 +7,7 @@ one, crops cut and laid back with one smoothed window, colours held to the foota
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,13 @@ class LatentSwap:
         if how.invert.encoder is not None:
             names["encoder"] = how.invert.encoder
         self.options = options
-        self.networks = Networks(names, how.device, how.precision, compiled=how.compiled)
+        self.networks = Networks(names, how.device, how.precision)
         self.inversion = Inversion(self.networks, how.invert)
         self._share = shares(self.networks.layers, options.similarity, options.layers)
         alone = CPU_BATCH if self.networks.size <= SMALL else 1
         self._batch = alone if how.device == "cpu" else GPU_BATCH
+        # For the very batch that is asked for: a larger one would be filled up with repeats.
+        self.networks.compiled = self._batch if how.compiled else 0
 
     @property
     def size(self) -> int:
@@ -87,7 +90,8 @@ class LatentSwap:
         """
         pictures = np.stack([self._crop(face) for face in sources])
         weights = [face.score * frontality(face) for face in sources]
-        return Identity(geometric_median(self.encode(pictures), weights).astype(np.float32))
+        codes = self._in_batches(partial(self.inversion.encode, once=True), pictures)
+        return Identity(geometric_median(codes, weights).astype(np.float32))
 
     def plan(
         self, track: Track, static: Mapping[str, NDArray[np.generic]], identity: Identity

@@ -70,10 +70,10 @@ class Inversion:
             parts += [self.networks.digest("generator"), self._distance.name, repr(told)]
         return "+".join(parts)
 
-    def encode(self, pictures: U8) -> F32:
-        """(B, S, S, 3) FFHQ crops → (B, layers, width) codes."""
+    def encode(self, pictures: U8, *, once: bool = False) -> F32:
+        """(B, S, S, 3) FFHQ crops → (B, layers, width) codes; ``once`` as in ``Networks.encode``."""
         if self.options.method != "projector":
-            return self.networks.encode(pictures)
+            return self.networks.encode(pictures, once=once)
         with torch.inference_mode(mode=False):
             codes = self._projector.invert(self.networks.tensor(pictures))
         return np.asarray(codes.float().cpu().numpy())

@@ -2,7 +2,7 @@
 
 import json
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -105,8 +105,8 @@ class Networks:
         device: Where they run.
         precision: Arithmetic: ``fp32``, ``bf16`` or ``fp16``.
         store: The weights folder; the user's by default.
-        compiled: Faces at once that the generator is compiled for; 0 does not compile it. Tuned
-            generators serve one track each and are never compiled.
+        compiled: Faces at once that generator and encoder are compiled for; 0 does not compile them.
+            Tuned generators serve one track each and are never compiled.
 
     Raises:
         WeightsError: Missing, of the wrong kind, or made for other codes.
@@ -166,17 +166,19 @@ class Networks:
         return array.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     @torch.inference_mode()
-    def encode(self, crops: U8) -> F32:
+    def encode(self, crops: U8, *, once: bool = False) -> F32:
         """Codes of faces.
 
         Args:
             crops: (B, S, S, 3) FFHQ crops, S as the encoder reads.
+            once: A few photographs, not every frame: not worth compiling for.
 
         Returns:
             (B, layers, width)
         """
+        inverter = self._inverter if once or not self.compiled else self._fast_inverter
         with self._arithmetic():
-            codes = self._inverter.invert(self.tensor(crops))
+            codes = inverter.invert(self.tensor(crops))
         return self._numbers("encoder", codes)
 
     @torch.inference_mode()
@@ -253,6 +255,11 @@ class Networks:
     @cached_property
     def _inverter(self) -> EncoderInverter:
         return EncoderInverter(encoder_of(self.encoder, self.names["encoder"]))
+
+    @cached_property
+    def _fast_inverter(self) -> EncoderInverter:
+        plain = self._inverter
+        return replace(plain, run=Compiled(plain.encoder, self.compiled))
 
     @cached_property
     def _mixer(self) -> nn.Module:
