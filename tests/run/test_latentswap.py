@@ -232,7 +232,8 @@ def test_a_generator_is_tuned_to_each_track_once(done, clip, photo, tmp_path):
     settings = ("invert.method=pivotal", "invert.steps=2", "invert.tune_frames=3")
     tuned = request(clip, photo, tmp_path, "encode.codec=ffv1", *settings, watch=watch)
     assert swap(tuned)["swapped"] == FRAMES
-    assert any("track 0: tuning: 3 frames, 2 steps" in note for note in notes)
+    (note,) = [note for note in notes if "track 0: tuning: 3 frames, 2 steps" in note]
+    assert "in place of LPIPS" in note  # whose weights are not here, and it says so
     assert stages.index("latents") < stages.index("tune") < stages.index("render")
     assert not np.array_equal(frames(tuned.output)[4], frames(asked.output)[4])
     stages.clear()
@@ -275,7 +276,8 @@ def test_projection_says_what_it_costs(clip, photo, tmp_path):
         clip, photo, tmp_path, *settings, end=parse("3f"), watch=Watch(note=notes.append)
     )
     analyse_only(asked)
-    assert any("codes: projection: 3 frames, 2 steps each" in note for note in notes)
+    (note,) = [note for note in notes if "codes: projection: 3 frames, 2 steps each" in note]
+    assert "in place of LPIPS" in note
     codes = np.fromfile(asked.work / "latents" / "track-00000.latents.bin", np.float32)
     codes = codes.reshape(3, 8, 16)
     np.testing.assert_array_equal(

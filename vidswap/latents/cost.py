@@ -24,6 +24,8 @@ class Cost:
     """Measured wall-clock time of one step for one frame."""
     shared: bool = False
     """The steps are spent once for all frames together."""
+    distance: str = ""
+    """What pictures are compared by: LPIPS, or what stands in for it."""
 
     @property
     def seconds(self) -> float:
@@ -33,9 +35,10 @@ class Cost:
     def __str__(self) -> str:
         frames = f"{self.frames} frame{'s' if self.frames != 1 else ''}"
         each = "in all" if self.shared else "each"
+        by = f"; measured by {self.distance}" if self.distance else ""
         return (
             f"{self.what}: {frames}, {self.steps} steps {each}, "
-            f"{1000 * self.step_seconds:.0f} ms a step: about {_duration(self.seconds)}"
+            f"{1000 * self.step_seconds:.0f} ms a step: about {_duration(self.seconds)}{by}"
         )
 
 

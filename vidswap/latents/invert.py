@@ -134,7 +134,7 @@ class Inversion:
                     probe.invert(first)
 
             seconds = step_seconds(some, device_of(generator))
-            self.announce(Cost("projection", count, steps, seconds))
+            self.announce(Cost("projection", count, steps, seconds, distance=distance.name))
         return self._all(pictures, count, inverter, steps)
 
     def _all(self, pictures: Pictures, count: int, inverter: Inverter, steps: int = 1) -> Tensor:

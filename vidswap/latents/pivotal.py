@@ -249,4 +249,4 @@ def cost(
         return tune(generator, pictures[:1], pivots[:1], distance, short)
 
     seconds = step_seconds(some, device_of(generator))
-    return Cost("tuning", len(pictures), options.rounds, seconds)
+    return Cost("tuning", len(pictures), options.rounds, seconds, distance=distance.name)

@@ -256,7 +256,8 @@ class ProjectorInverter:
     def cost(self, crops: Tensor) -> Cost:
         """Measure a few steps on the first picture and say what all of them will take."""
         seconds = step_seconds(lambda n: self._some(crops[:1], n), device_of(self.generator))
-        return Cost("projection", len(crops), self.options.steps, seconds)
+        steps, name = self.options.steps, self.distance.name
+        return Cost("projection", len(crops), steps, seconds, distance=name)
 
     def _some(self, crops: Tensor, steps: int) -> Tensor:
         return project(
