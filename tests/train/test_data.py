@@ -146,7 +146,9 @@ def test_partners_are_other_pictures_of_the_same_person():
 def test_shipped_recipes_are_valid():
     for name in shipped():
         recipe = load(name)
-        assert recipe.method.name == name.removesuffix("-64")
+        method, *size = name.split("-")
+        assert recipe.method.name == method
+        assert size in ([], ["64"], ["64", "features"], ["64", "truth"])
         assert recipe.summary
     with pytest.raises(RecipeError, match="not parser"):
         load("identity", method="parser")

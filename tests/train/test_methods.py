@@ -71,6 +71,7 @@ PARTNER = ("method.centres='partner'", "method.parameters=1.0")
         ("parser", ()),
         ("landmarks", ()),
         ("encoder", ()),
+        ("encoder", ("method.features=4.0",)),
         ("latentswap", ()),
     ],
 )
@@ -98,6 +99,49 @@ def test_methods_say_what_data_they_need(tiny, photos, tmp_path):
             train(tiny(method, "data.mirror=false", path=photos), tmp_path / method)
     with pytest.raises(RecipeError, match=r"method\.generator is empty"):
         train(tiny("latentswap", "method.generator=''"), tmp_path / "latentswap")
+
+
+@pytest.fixture(scope="module")
+def pairs32(data32, tmp_path_factory):
+    """Shards as ``vidswap synth pairs`` writes them: the true swap of a drawing is its mirror image."""
+    folder = tmp_path_factory.mktemp("pairs32")
+    pictures = np.load(data32 / "pictures.npy")
+    for number, part in enumerate((slice(0, 50), slice(50, 96))):
+        target = pictures[part]
+        arrays = {"source": target[::-1], "target": target, "truth": target[:, :, ::-1]}
+        for name, array in arrays.items():
+            np.save(folder / f"{number:05d}_{name}.npy", array)
+    return folder
+
+
+def test_mixer_learns_from_true_swaps(tiny, judges, data32, pairs32, tmp_path):
+    recipe = tiny("encoder", "loop.steps=1", "data.size=32", *_needs("encoder", judges),
+                  *SMALL["encoder"], path=data32)  # fmt: skip
+    (encoder,) = train(recipe, tmp_path / "encoder").exports
+    changes = (
+        "data.size=32", *_needs("latentswap", judges), f"method.encoder='{encoder}'",
+        "method.truth=1.0", "method.picture=0.01", "method.picture_every=3",
+        "method.learning_rate=0.01", "method.identity=0.0",
+    )  # fmt: skip
+    long = tiny("latentswap", "loop.steps=24", "loop.checkpoint_every=5", *changes, path=pairs32)
+    whole = train(long, tmp_path / "whole")
+    train(long, tmp_path / "cut", watch=Watch(stop=StopAfter(7)))
+    train(long, tmp_path / "cut")
+    rows, cut = read_log(whole.out), read_log(tmp_path / "cut")
+    for row in [*rows, *cut]:
+        del row["seconds"]
+    assert rows == cut
+    assert [bool(row["picture"]) for row in rows[:6]] == [False, False, True] * 2
+    truth = [float(row["truth"]) for row in rows]
+    assert np.mean(truth[-4:]) < 0.6 * truth[0]
+    (mixer,) = whole.exports
+    begun = [f"method.start='{mixer}'", "loop.steps=1", "loop.average=0.0"]
+    still = tiny("latentswap", *changes, *begun, "method.learning_rate=1e-12", path=pairs32)
+    (again,) = train(still, tmp_path / "again").exports
+    before, after = (zoo.load_file(path).state_dict() for path in (mixer, again))
+    assert all(torch.allclose(before[k], after[k], atol=2e-3) for k in before)
+    with pytest.raises(RecipeError, match="no true swaps"):
+        train(tiny("latentswap", *changes, path=data32), tmp_path / "none")
 
 
 def test_a_wrong_network_is_named(tiny, judges, tmp_path):

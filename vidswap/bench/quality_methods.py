@@ -52,13 +52,18 @@ def methods(pipelines: tuple[str, ...]) -> dict[str, Method]:
     """
     found: dict[str, Method] = {TRUTH: _truth, TARGET: _copy, SOURCE: _paste}
     for name in dict.fromkeys(pipelines):
-        recipe = replace(recipes.load(name), encode=EncodeOptions(codec="ffv1"))
+        recipe = recipes.load(name)
         engine_of(Request(Path(name), recipe))
         label = Path(name).stem if name.endswith(".toml") else name
         while label in found:
             label += "'"
-        found[label] = _Engine(recipe)
+        found[label] = pipeline(recipe)
     return found
+
+
+def pipeline(recipe: Recipe) -> Method:
+    """A recipe as a method; its result is not spoilt by an encoder."""
+    return _Engine(replace(recipe, encode=EncodeOptions(codec="ffv1")))
 
 
 def _truth(drawn: Drawn, _: Path) -> Swapped:

@@ -52,6 +52,12 @@ class Looked:
         seen: Bool = ~np.isnan(self.meshes[:, 0, 0])
         return seen
 
+    def filled(self) -> F32:
+        """Meshes; frames without a face repeat the one before, or the first one that has one."""
+        known = np.flatnonzero(self.found)
+        rows = np.searchsorted(known, np.arange(len(self.meshes)), "right") - 1
+        return np.asarray(self.meshes[known[np.maximum(rows, 0)]])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
@@ -126,10 +132,13 @@ class Judge:
             "seconds": swapped.seconds,
             **_pictures(swapped.frames, reference.drawn),
             "distance": self._distance(looked, reference),
-            **_identity(looked, reference),
             **self._geometry(looked, reference),
-            **_temporal(looked, reference),
+            **self.seen(looked, reference),
         }
+
+    def seen(self, looked: Looked, reference: Reference) -> dict[str, Any]:
+        """The figures of identity and of time alone."""
+        return {**_identity(looked, reference), **_temporal(looked, reference)}
 
     def _geometry(self, looked: Looked, reference: Reference) -> Figures:
         wanted = reference.truth.found
@@ -160,9 +169,9 @@ class Judge:
 
         network = self.embedder
         measure = FeatureDistance(network.trunk, EMBEDDER)
-        masks = _masks(reference.drawn)[..., None]
+        inner = masks(reference.drawn)[..., None]
         truth = reference.truth.crops
-        inside = np.rint(truth + masks * (looked.crops.astype(np.float32) - truth)).astype(np.uint8)
+        inside = np.rint(truth + inner * (looked.crops.astype(np.float32) - truth)).astype(np.uint8)
         with torch.inference_mode():
             # At the size it was trained at.
             pair = [fitted(tensor(pictures), network) for pictures in (inside, truth)]
@@ -194,9 +203,9 @@ def _quad(mesh: F32) -> F64:
     return window(mesh[:, :2].astype(np.float64)).quad
 
 
-def _masks(drawn: Drawn) -> F32:
-    """(T, S, S) the face in the crops."""
-    options = CropOptions(SIDE, padding=False)
+def masks(drawn: Drawn, side: int = SIDE) -> F32:
+    """(T, S, S) the face in crops of that side at windows of the true swap."""
+    options = CropOptions(side, padding=False)
     return np.stack(
         [
             crop(np.repeat(face[..., None] * np.uint8(255), 3, -1), _quad(mesh), options)[..., 0]
@@ -279,9 +288,7 @@ def _temporal(looked: Looked, reference: Reference) -> dict[str, Any]:
     drawn, truth = reference.drawn, reference.truth
     if len(drawn.target) < 4 or min(looked.found.mean(), truth.found.mean()) < ENOUGH:
         return {}
-    found = stability(
-        _observed(looked), _observed(truth), _masks(drawn), drawn.seconds, drawn.shots
-    )
+    found = stability(_observed(looked), _observed(truth), masks(drawn), drawn.seconds, drawn.shots)
     figures = {name: np.nan if value is None else value for name, value in found.rows().items()}
     unread = []
     if drawn.hidden.any():
@@ -292,11 +299,7 @@ def _temporal(looked: Looked, reference: Reference) -> dict[str, Any]:
 
 
 def _observed(looked: Looked) -> Observed:
-    """Frames without a face repeat the one before, or the first one that has one."""
-    known = np.flatnonzero(looked.found)
-    at = known[np.maximum(np.searchsorted(known, np.arange(len(looked.meshes)), "right") - 1, 0)]
-    crops = as_float(looked.crops)
-    return Observed(crops, looked.embeddings, looked.meshes[at])
+    return Observed(as_float(looked.crops), looked.embeddings, looked.filled())
 
 
 def mean(values: Any) -> float:

@@ -130,6 +130,18 @@ def cases(pairs: int, seconds: float, size: int, seed: int = HELD_OUT) -> tuple[
     return tuple(found)
 
 
+def talking(who: int, seconds: float, size: int) -> Case:
+    """One talking clip about a blink.
+
+    Args:
+        who: Number of the person who is put in; the next one is the clip's.
+        seconds: Length.
+        size: Side of the frames, pixels, even.
+    """
+    target = clip(who + 1, seconds + SPARE, RATE, size=(size, size))
+    return Case("talking", _window(target, "talking", seconds), portrait(sample(who)))
+
+
 def draw(case: Case, folder: Path) -> Drawn:
     """Draw a case and write source and target to files.
 

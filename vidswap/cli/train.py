@@ -106,7 +106,11 @@ for _name, _summary in METHODS.items():
 )
 @console_options
 def measure_weights(console: Console, pairs: Sequence[str]) -> None:
-    """Measure the small weights that come with vidswap on people they were never trained on."""
+    """Measure the small weights that come with vidswap on people they were never trained on.
+
+    Clips are swapped by the pipeline latentswap-demo, and left out where --weights names others.
+    """
+    from vidswap.bench import temporal
     from vidswap.errors import RecipeError
     from vidswap.train import quality
 
@@ -116,6 +120,7 @@ def measure_weights(console: Console, pairs: Sequence[str]) -> None:
         known = ", ".join(quality.NAMES)
         raise RecipeError(f"--weights: expected ROLE=NAME with a role of {known}; got {pairs}")
     rows = quality.measure(names, quality.face_finder())
+    rows += [] if names else temporal.rows(progress=console.bars)
     console.result({"rows": quality.as_json(rows)}, quality.table(rows))
 
 

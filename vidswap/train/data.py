@@ -29,8 +29,10 @@ from vidswap.types import U8
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 VIDEOS = frozenset({".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"})
 STAGE = "train"
-RENAMED = {"images": "pictures", "params": "parameters"}
+RENAMED = {"images": "pictures", "params": "parameters", "target": "pictures"}
 """What ``vidswap synth`` calls the arrays of its shards."""
+PICTURES = frozenset({"pictures", "source", "truth"})
+"""Arrays of pictures: of pairs there are three."""
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -56,8 +58,8 @@ class Pictures:
             rows: (B,) which.
 
         Returns:
-            ``index`` (B,), ``pictures`` (B, 3, S, S) in [-1, 1], and the other arrays, floats in 32
-            bits and integers in 64.
+            ``index`` (B,), ``pictures`` (B, 3, S, S) in [-1, 1], as ``source`` and ``truth`` of pairs,
+            and the other arrays, floats in 32 bits and integers in 64.
         """
         # Mapped arrays are read fastest in order.
         order = np.argsort(rows, kind="stable")
@@ -65,7 +67,7 @@ class Pictures:
         tensors = {"index": torch.from_numpy(rows)}
         for name, array in self.arrays.items():
             picked = torch.from_numpy(np.ascontiguousarray(array[rows[order]][back]))
-            if name == "pictures":
+            if name in PICTURES:
                 tensors[name] = picked.permute(0, 3, 1, 2).float() / 127.5 - 1.0
             else:
                 tensors[name] = picked.float() if picked.is_floating_point() else picked.long()

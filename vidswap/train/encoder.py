@@ -26,6 +26,9 @@ from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import EncoderOptions, TrainRecipe
 
+FEATURES = (1, 2, 3, 9)
+"""Labels of lips, brows, eyes and the open mouth."""
+
 
 class EncoderTraining:
     """Encoder in front of a frozen generator."""
@@ -67,6 +70,9 @@ class EncoderTraining:
         )
         network = placed(Encoder(self.config), device)
         network.latent_avg.copy_(self.generator.mapping.w_avg.expand_as(network.latent_avg))
+        if options.start:
+            begun = frozen(options.start, Encoder, device, "method.start")
+            network.load_state_dict(begun.state_dict())
         self.network = network
         self.networks = {"encoder": network}
         self.averages = {"encoder": average_of(network)}
@@ -94,7 +100,7 @@ class EncoderTraining:
         with step.autocast():
             codes = self.network(read_by(self.network, pictures), stage)
             drawn = self.generator.synthesis(codes, noise="fixed").float()
-        losses = self._compare(drawn, pictures)
+        losses = self._compare(drawn, pictures, self._weight(batch))
         offsets = codes.float()[:, 1:] - codes.float()[:, :1]
         losses["delta"] = offsets.square().sum(2).add(1e-12).sqrt().mean()
         if self.options.codes:
@@ -115,11 +121,20 @@ class EncoderTraining:
         figures |= {name: value.detach() for name, value in losses.items()}
         return figures | {"loss": loss.detach()}
 
-    def _compare(self, drawn: Tensor, pictures: Tensor) -> dict[str, Tensor]:
-        losses = {"l2": functional.mse_loss(drawn, pictures)}
+    def _weight(self, batch: Batch) -> Tensor | None:
+        """(B, 1, S, S) what each pixel counts, about one on average."""
+        if not self.options.features or "labels" not in batch:
+            return None
+        of_features = torch.isin(batch["labels"], batch["labels"].new_tensor(FEATURES))
+        weight = 1.0 + self.options.features * of_features.float()[:, None]
+        return weight / weight.mean()
+
+    def _compare(self, drawn: Tensor, pictures: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
+        squares = (drawn - pictures).square()
+        losses = {"l2": (squares if weight is None else squares * weight).mean()}
         if self.options.perceptual:
             losses["perceptual"] = (
-                pyramid(drawn, pictures)
+                pyramid(drawn, pictures, weight=weight)
                 if self.lpips is None
                 else self.lpips(drawn, pictures).mean()
             )

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from vidswap.errors import RecipeError
 from vidswap.models.e4e import Encoder
 from vidswap.models.irse import ArcFace
 from vidswap.models.latentswap import LatentMixer, MixerConfig
@@ -22,10 +24,12 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
 from vidswap.train.encoder import read_by
 from vidswap.train.frozen import frozen
-from vidswap.train.losses import identity_distance
+from vidswap.train.losses import identity_distance, pyramid
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import LatentSwapOptions, TrainRecipe
 
+BATCH = 64
+"""Pictures encoded at once."""
 PIXELS = 224.0
 """The published landmark loss counts pixels of a picture this wide."""
 
@@ -44,9 +48,9 @@ class Pair:
 class LatentSwapTraining:
     """Mixer between a frozen generator and frozen judges."""
 
-    columns = ("loss", "identity", "latent", "shape")
+    columns = ("loss", "identity", "latent", "shape", "truth", "picture")
 
-    def __init__(self, recipe: TrainRecipe, _: Pictures, device: torch.device) -> None:
+    def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
         if not isinstance(recipe.method, LatentSwapOptions):
             raise TypeError("not the options of latentswap")
         options = recipe.method
@@ -63,6 +67,10 @@ class LatentSwapTraining:
         )
         self.config = MixerConfig(self.generator.num_ws, self.generator.style_dim)
         network = placed(LatentMixer(self.config), device)
+        if options.start:
+            begun = frozen(options.start, LatentMixer, device, "method.start")
+            network.load_state_dict(begun.state_dict())
+        self.known = self._known(data, device) if options.truth else None
         self.network = network
         self.networks = {"mixer": network}
         self.averages = {"mixer": average_of(network)}
@@ -72,8 +80,27 @@ class LatentSwapTraining:
             )
         }
 
+    def _known(self, data: Pictures, device: torch.device) -> dict[str, Tensor]:
+        """(N, L, D) codes of sources, targets and true swaps: the encoder stays as it is, so they do."""
+        if not (data.has("source") and data.has("truth")):
+            raise RecipeError(
+                "method.truth: the data hold no true swaps", hint="vidswap synth pairs DIR",
+                stage="train",
+            )  # fmt: skip
+        assert self.encoder is not None
+        names, codes = ("source", "pictures", "truth"), list[Tensor]()
+        for start in range(0, len(data), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(data)))
+            batch = data.batch(rows)
+            with torch.no_grad():
+                parts = [self.encoder(read_by(self.encoder, batch[n].to(device))) for n in names]
+            codes.append(torch.stack(parts, 1).float())
+        return dict(zip(names, torch.cat(codes).unbind(1), strict=True))
+
     def step(self, batch: Batch, step: Step) -> Mapping[str, Tensor]:
         """One batch of pairs."""
+        if self.known is not None:
+            return self._towards_truth(self.known, batch, step)
         pair = self.draw(len(batch["index"]), step)
         if self.encoder is not None and step.index % 2:
             pair = self.encoded(self.encoder, batch["pictures"], step)
@@ -90,6 +117,27 @@ class LatentSwapTraining:
             "identity": self.options.identity,
             "latent": self.options.latent,
             "shape": self.options.shape,
+        }
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        step.update(self.optimizers["all"], loss)
+        return {name: value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
+
+    def _towards_truth(
+        self, known: Mapping[str, Tensor], batch: Batch, step: Step
+    ) -> Mapping[str, Tensor]:
+        """One batch of pairs whose true swap is known."""
+        rows, options = batch["index"], self.options
+        mixed = self.network(known["source"][rows], known["pictures"][rows])
+        losses = {"truth": functional.mse_loss(mixed, known["truth"][rows])}
+        if (step.index + 1) % options.picture_every == 0:
+            with step.autocast():
+                picture = self.generator.synthesis(mixed, noise="fixed").float()
+            losses["identity"] = identity_distance(self.embedder, picture, batch["source"])
+            losses["picture"] = pyramid(picture, batch["truth"])
+        weights = {
+            "truth": options.truth,
+            "identity": options.identity,
+            "picture": options.picture,
         }
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
         step.update(self.optimizers["all"], loss)

@@ -2,7 +2,8 @@
 
 Like a run's recipe, a training recipe is a value: it is saved beside the weights, and the same value
 on the same data gives the same losses. Shipped ones lie in ``train/recipes``: ``NAME.toml`` is what
-``vidswap train NAME`` starts from, ``NAME-64.toml`` made the weights that come with vidswap.
+``vidswap train NAME`` starts from; ``NAME-64.toml`` made the weights that come with vidswap, and
+``NAME-64-….toml`` went on from them.
 """
 
 import tomllib
@@ -203,6 +204,11 @@ class EncoderOptions:
     """Steps until the next one does."""
     codes: float = 0.0
     """Weight of the distance to known codes; not in the paper."""
+    features: float = 0.0
+    """Extra weight of lips, mouth, eyes and brows in the picture losses, where the data have label maps;
+    they are a few pixels and all of an expression. Not in the paper."""
+    start: str = ""
+    """Weights of an encoder to go on from; empty begins at random."""
     known: Literal["generated", "data"] = "generated"
     """Whose codes are known: those of pictures the generator draws, or, on the very data of its
     supervised start, those of the data."""
@@ -254,10 +260,21 @@ class LatentSwapOptions:
     cutoff: int = 8
     learning_rate: float = 0.0001
     weight_decay: float = 0.01
+    start: str = ""
+    """Weights of a mixer to go on from; empty begins at random."""
+    truth: float = 0.0
+    """Weight of the distance to the codes of the true swap, in place of ``latent``; needs ``encoder``
+    and data of `vidswap synth pairs`, and then all pairs are those of the data. Not in the paper."""
+    picture: float = 0.0
+    """Weight of the distance to the picture of the true swap, with ``truth``."""
+    picture_every: int = 1
+    """With ``truth``: steps from one that draws pictures to the next; in between, codes alone count."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learning_rate")
+        _positive(self, "learning_rate", "picture_every")
+        if self.truth and not self.encoder:
+            raise ValueError("truth needs an encoder")
         if not 0 <= self.same <= 1:
             raise ValueError(f"same must lie in [0, 1], got {self.same:g}")
 
