@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int], None]
 
 
 def rows(
-    clips: int = 4, seconds: float = 1.6, size: int = 256, progress: Progress | None = None
+    clips: int = 2, seconds: float = 1.6, size: int = 256, progress: Progress | None = None
 ) -> list[Row]:
     """Swap talking clips with and without smoothing and compare both with the truth.
 
