@@ -118,7 +118,8 @@ def test_foreign_outputs_and_other_settings_are_refused_clip_by_clip(batch, fold
 
 def test_a_deadline_leaves_the_rest_to_the_next_call(batch, folder, tmp_path):
     out = tmp_path / "out"
-    late = batch(folder, out, "--deadline", "0.1s")
+    # Over before a worker could start: one that has would finish its clip within the grace.
+    late = batch(folder, out, "--deadline", "0.001s")
     assert late.code == 7
     assert late.result["counts"]["left"] == 2
     assert "2 left of 2 clips" in late.err
