@@ -33,7 +33,7 @@ class FlowMeter:
     def __init__(self) -> None:
         preset = cv2.DISOPTICAL_FLOW_PRESET_FAST
         self._dis = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
-        # Twice as fine as the preset: a quarter of a pixel is what a texture is seen to shimmer by.
+        # The preset stops at a quarter of the size: what it misses there, the texture trembles by.
         self._dis.setFinestScale(1)
         self._index = -2
         self._picture: U8 | None = None

@@ -48,8 +48,6 @@ class MeshPlan:
     """(542, 3) canonical move of the features, eyes shut."""
     lids: F32
     """(2, 542, 3) what each open eye adds, image-left first."""
-    opened: F32
-    """(2,) how far the target's eyes usually are open, against their width."""
     zones: F32
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
@@ -114,7 +112,6 @@ def plan_track(
         shape=own,
         offset=offset,
         lids=lids,
-        opened=aperture(own),
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),

@@ -34,7 +34,7 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     pose = fit_pose(plan.shape, surface, mesh.rigid)
     vertices = mesh.extend(surface)
     vertices[:, :2] -= (face.box.left, face.box.top)
-    awake = np.clip(aperture(face.at.mesh) / np.maximum(plan.opened, 0.05), 0, 1)
+    awake = np.clip(aperture(face.at.mesh) / np.maximum(aperture(plan.shape), 0.05), 0, 1)
     offset = plan.offset + (awake[:, None, None] * plan.lids).sum(0)
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     facing = -mesh.normals(moved)[:, 2]
