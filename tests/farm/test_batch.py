@@ -241,7 +241,8 @@ def waiting(start, recipe, tmp_path, long_clip):
             *options,
         )
         queue = out / ".vidswap" / "queue"
-        assert until(lambda: any(Queue(queue).tokens("active")) if queue.exists() else False)
+        # The queue's folder is there before the folders in it.
+        assert until(lambda: (queue / "active").is_dir() and any(Queue(queue).tokens("active")))
         return process, Queue(queue), out
 
     return begin
