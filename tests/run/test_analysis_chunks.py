@@ -9,9 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from vidswap.run import analyse_span as one_span
 from vidswap.run.analyse import analyse, merge
 from vidswap.run.analyse_workers import analyse_spans
 from vidswap.run.spans import Span, SpanTask, pending, read_span, spans
+from vidswap.testing import Clip, write_clip
 
 pytest.importorskip("mediapipe")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -119,6 +121,7 @@ def test_spans_give_what_one_pass_gives(whole, in_parts):
 CHILD = """
 import os, pickle, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from vidswap.run.analyse import analyse
 info, recipe, folder, needs, at = pickle.loads(Path(sys.argv[1]).read_bytes())
 def progress(done, total):
@@ -246,6 +249,35 @@ def test_errors_of_other_processes_are_errors_here(clip, tmp_path):
     task = SpanTask.of(clip, recipe, tmp_path / "w", MESH)
     with pytest.raises(MediaError, match="gone"):
         analyse_spans(replace(task, info=missing), task.spans[:1], 2, print)
+
+
+def test_a_read_error_names_its_file_and_keeps_the_spans_before_it(tmp_path, monkeypatch):
+    clip = probe(write_clip(tmp_path / "plain.mp4", Clip(frames=18, width=64, height=48)))
+    parts = Recipe(track=TrackOptions(samples=1, span=6))
+    real = one_span.open_reader
+
+    @contextmanager
+    def failing(info, options):
+        with real(info, options) as reader:
+            yield SimpleNamespace(frames=lambda *at: frames(reader, *at))
+
+    def frames(reader, *at):
+        for frame in reader.frames(*at):
+            if frame.index == 15:
+                raise MediaError("input/output error", path=clip.path, stage="decode")
+            yield frame
+
+    folder, said = tmp_path / "w", []
+    with monkeypatch.context() as patch:
+        patch.setattr(one_span, "open_reader", failing)
+        with pytest.raises(MediaError, match="input/output") as caught:
+            analyse(clip, parts, folder, MESH)
+    assert (caught.value.stage, caught.value.exit_code) == ("decode", 3)
+    assert not (folder / "analysis.json").exists()
+    analyse(clip, parts, folder, MESH, note=said.append)
+    assert said == ["resuming: 2 of 3 spans are analysed"]
+    analyse(clip, parts, tmp_path / "other", MESH)
+    assert digests(folder) == digests(tmp_path / "other")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import pytest
 
 from vidswap.errors import MediaError, RecipeError, StateError
 from vidswap.run import job
-from vidswap.run.lock import lock_path, locked
+from vidswap.run.lock import lock_path, locked, tidy
 
 
 def write_through(output, body=b"video", overwrite=False):
@@ -162,6 +162,17 @@ def test_a_dead_owner_is_taken_over(tmp_path):
     leave_lock(output, started="1")  # a pid that was given to another process
     with locked(output):
         pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_lock_is_tidied_up_and_a_living_one_is_not(tmp_path):
+    output = tmp_path / "out.mp4"
+    with locked(output):
+        tidy(output)
+        assert lock_path(output).exists()
+    tidy(output)
+    leave_lock(output, started="1")
+    tidy(output)
     assert not list(tmp_path.iterdir())
 
 

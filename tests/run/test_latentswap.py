@@ -1,6 +1,7 @@
 """A whole run of LatentSwap with small random networks: the picture is nonsense, the file is not."""
 
 import json
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from tests.tiny_networks import SETTINGS, random_weights
 from vidswap import recipe as recipes
-from vidswap.errors import MediaError
+from vidswap.errors import MediaError, StateError
 from vidswap.media.decode import open_reader
 from vidswap.media.pictures import write_pictures
 from vidswap.media.probe import probe
@@ -176,6 +177,24 @@ def test_an_interrupted_stage_goes_on_where_it_stopped(clip, photo, tmp_path, mo
         )
         assert a == b, name
     assert sorted(p.suffix for p in (rest.work / "latents").iterdir()) == [".bin"] * 3 + [".json"]
+
+
+def test_a_source_that_changes_while_it_is_inverted_leaves_no_codes(clip, photo, tmp_path):
+    source = tmp_path / "face.mkv"
+    source.write_bytes(clip.read_bytes())
+
+    def touch(stage, count, total):
+        if stage == "latents" and count == FRAMES // 2:
+            os.utime(source, ns=(1, 1))
+
+    asked = request(source, photo, tmp_path, watch=Watch(progress=touch))
+    with pytest.raises(StateError, match="was changed") as caught:
+        swap(asked)
+    assert (caught.value.path, caught.value.exit_code) == (str(source), 6)
+    assert not asked.output.exists()
+    assert not list(tmp_path.rglob("state.json"))
+    swap(replace(asked, watch=Watch()))
+    assert len(probe(asked.output).pts) == FRAMES
 
 
 def test_a_missing_or_short_file_is_made_again(done, clip, photo):

@@ -38,6 +38,8 @@ from vidswap.types import Need, Shot, VideoInfo
 Progress = Callable[[int, int], None]
 """Called with the frames done and the frames in all."""
 Note = Callable[[str], None]
+APART = 1500
+"""Frames from which on spans are done in another process."""
 
 
 def analyse(
@@ -94,7 +96,9 @@ def _follow(task: SpanTask, todo: Sequence[Span], progress: Progress | None) -> 
             progress(done + frames, total)
 
     workers = min(task.recipe.run.workers, len(todo))
-    if workers > 1:
+    # What a long analysis leaves in a process would stay there while it renders.
+    apart = len(todo) > 1 and sum(span.stop - span.start for span in todo) > APART
+    if workers > 1 or apart:
         analyse_spans(task, todo, workers, tell)
         return
     for span in todo:

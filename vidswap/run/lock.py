@@ -63,6 +63,13 @@ def holder(output: Path) -> Owner | None:
     return owner if owner is not None and _alive(owner) else None
 
 
+def tidy(output: Path) -> None:
+    """Remove the lock of a run that was killed between the end of its work and that of its lock."""
+    if lock_path(output).exists() and holder(output) is None:
+        with suppress(StateError), locked(output):
+            pass  # another run that has it now does the same
+
+
 def _create(path: Path, me: Owner) -> bool:
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)

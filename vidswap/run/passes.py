@@ -8,7 +8,7 @@ from vidswap.errors import MediaError, NoFaceError, StateError
 from vidswap.run.analyse import analyse
 from vidswap.run.analysis import NAME, Analysis
 from vidswap.run.job import writing
-from vidswap.run.lock import locked
+from vidswap.run.lock import locked, tidy
 from vidswap.run.people import Person, cast_tracks
 from vidswap.run.prepare import Ready, Target
 from vidswap.run.request import Request
@@ -37,6 +37,7 @@ def obtain(request: Request, target: Target, needs: frozenset[Need]) -> Analysis
         if (target.work / NAME).exists():
             request.watch.note(f"analysing anew: {error.message}")
     else:
+        tidy(target.work)
         request.watch.note(f"using the analysis in {target.work}")
         return analysis
     frames = (target.start, target.stop)
