@@ -34,6 +34,7 @@ def _dataset_options(command: F) -> F:
         click.option("--seed", type=int, default=0, show_default=True, help="Of the first item."),
         click.option("--shard", type=int, default=1000, show_default=True, help="Items in a shard."),
         click.option("--whole", is_flag=True, help="The camera's field instead of FFHQ crops."),
+        click.option("--expressive", is_flag=True, help="More open mouths and shut eyes than in talk."),
         jobs_option,
         console_options,
     )):  # fmt: skip
@@ -76,8 +77,9 @@ def _draw(
     from vidswap.synth.dataset import DatasetPlan, write_dataset
 
     plan: DatasetPlan = DatasetPlan(
-        kind, options["count"], options["size"], options["seed"], not whole, options["shard"]
-    )
+        kind, options["count"], options["size"], options["seed"], not whole, options["shard"],
+        options["expressive"],
+    )  # fmt: skip
     drawn = write_dataset(plan, folder, jobs=jobs or _cores(), progress=console.bars)
     console.result(
         {"output": str(folder), "kind": kind, "count": plan.count, "shards_drawn": drawn},

@@ -20,7 +20,7 @@ from vidswap import __version__
 from vidswap.errors import MediaError, RecipeError, StateError
 from vidswap.synth.params import HeadParams, slices, swap_truth
 from vidswap.synth.render import LARGEST, SMALLEST, Rendered, ffhq_window, render
-from vidswap.synth.sample import identity, sample, view
+from vidswap.synth.sample import expressive, identity, sample, view
 from vidswap.types import U8
 
 Kind = Literal["faces", "people", "pairs"]
@@ -71,6 +71,8 @@ class DatasetPlan:
     """FFHQ crops; else the camera's whole field."""
     shard: int = 1000
     """Items in a shard; the last may hold fewer."""
+    expressive: bool = False
+    """More open mouths and shut eyes than in talk; see :func:`vidswap.synth.sample.expressive`."""
 
     def __post_init__(self) -> None:
         limits = (
@@ -155,7 +157,8 @@ def _open(plan: DatasetPlan, folder: Path) -> None:
 def _compare(path: Path, wanted: Mapping[str, object]) -> None:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        plan = found["plan"], found["format"]
+        # Sets of before there were expressive ones are not.
+        plan = {"expressive": False} | found["plan"], found["format"]
     except (ValueError, KeyError, TypeError) as error:
         raise StateError("not a manifest of a data set", path=path, stage="synth") from error
     if plan != (wanted["plan"], wanted["format"]):
@@ -214,8 +217,12 @@ def write_shard(plan: DatasetPlan, folder: Path, number: int, seeds: range) -> N
 Drawn = dict[str, list[np.generic | np.ndarray]]  # type: ignore[type-arg]
 
 
+def _lively(plan: DatasetPlan, head: HeadParams, seed: int) -> HeadParams:
+    return expressive(head, seed) if plan.expressive else head
+
+
 def _faces(plan: DatasetPlan, seeds: range) -> Drawn:
-    heads = [sample(s) for s in seeds]
+    heads = [_lively(plan, sample(s), s) for s in seeds]
     drawn = [render(h, plan.size, aligned=plan.aligned) for h in heads]
     return {
         "images": [d.rgb for d in drawn],
@@ -228,7 +235,9 @@ def _faces(plan: DatasetPlan, seeds: range) -> Drawn:
 
 def _people(plan: DatasetPlan, seeds: range) -> Drawn:
     heads = [
-        view(VIEW_SEEDS + VIEWS * seed + i, identity(seed)) for seed in seeds for i in range(VIEWS)
+        _lively(plan, view(VIEW_SEEDS + number, identity(number // VIEWS)), number)
+        for seed in seeds
+        for number in range(VIEWS * seed, VIEWS * (seed + 1))
     ]
     return {
         "images": [render(h, plan.size, aligned=plan.aligned).rgb for h in heads],
@@ -263,7 +272,7 @@ def draw_pair(
 
 
 def _pairs(plan: DatasetPlan, seeds: range) -> Drawn:
-    heads = [pair(s) for s in seeds]
+    heads = [(a, _lively(plan, b, s)) for s in seeds for a, b in (pair(s),)]
     drawn = [draw_pair(a, b, plan.size, aligned=plan.aligned) for a, b in heads]
     return {
         "source": [d[0] for d in drawn],

@@ -101,6 +101,8 @@ class EncoderTraining:
             codes = self.network(read_by(self.network, pictures), stage)
             drawn = self.generator.synthesis(codes, noise="fixed").float()
         losses = self._compare(drawn, pictures, self._weight(batch))
+        if self.embedder is not None and self.options.identity and self._people_in(step):
+            losses["identity"] = identity_distance(self.embedder, drawn, pictures)
         offsets = codes.float()[:, 1:] - codes.float()[:, :1]
         losses["delta"] = offsets.square().sum(2).add(1e-12).sqrt().mean()
         if self.options.codes:
@@ -138,9 +140,10 @@ class EncoderTraining:
                 if self.lpips is None
                 else self.lpips(drawn, pictures).mean()
             )
-        if self.embedder is not None and self.options.identity:
-            losses["identity"] = identity_distance(self.embedder, drawn, pictures)
         return losses
+
+    def _people_in(self, step: Step) -> bool:
+        return (step.index + 1) % self.options.identity_every == 0
 
     @torch.no_grad()
     def _wanted(self, batch: Batch, step: Step) -> Tensor:

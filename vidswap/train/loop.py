@@ -21,7 +21,7 @@ from torch import Tensor
 from vidswap import schema
 from vidswap.errors import StateError, WeightsError
 from vidswap.train import checkpoint
-from vidswap.train.data import Pictures, no_pictures, open_data, rows_of
+from vidswap.train.data import PICTURES, Pictures, no_pictures, open_data, rows_of
 from vidswap.train.export import export
 from vidswap.train.logs import Log, grid, write_png
 from vidswap.train.method import Step, pixels_on, train_mode
@@ -186,7 +186,9 @@ class _Training:
         if self.data.mirror:
             rng = torch.Generator().manual_seed(_seed(~self.loop.seed, index, self.processes.rank))
             flip = torch.rand(len(rows), generator=rng) < 0.5
-            batch["pictures"][flip] = batch["pictures"][flip].flip(-1)
+            for name in PICTURES | {"labels"}:
+                if name in batch:
+                    batch[name][flip] = batch[name][flip].flip(-1)
         return batch
 
     def _set_rates(self, index: int) -> None:

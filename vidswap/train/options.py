@@ -196,6 +196,8 @@ class EncoderOptions:
     perceptual_model: Literal["lpips", "pyramid"] = "lpips"
     lpips: str = "lpips-alex"
     identity: float = 0.1
+    identity_every: int = 1
+    """Steps from one that compares the people, which costs about a third of it, to the next."""
     delta: float = 2e-4
     """Weight of the offsets between codes, which keeps them near one w."""
     progressive_start: int = 20_000
@@ -215,7 +217,7 @@ class EncoderOptions:
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learning_rate", "progressive_every")
+        _positive(self, "learning_rate", "progressive_every", "identity_every")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ class ParserTraining:
                 stage="train",
             )
         if recipe.data.mirror:
-            raise RecipeError("data.mirror: the label maps would not be mirrored", stage="train")
+            raise RecipeError(
+                "data.mirror: labels of left and right would be exchanged", stage="train"
+            )
         options = recipe.method
         self.options = options
         self.config = BiSeNetConfig(options.classes, options.input_size, options.width)
