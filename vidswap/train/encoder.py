@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vidswap.errors import RecipeError
@@ -33,7 +33,7 @@ FEATURES = (1, 2, 3, 9)
 class EncoderTraining:
     """Encoder in front of a frozen generator."""
 
-    columns = ("loss", "l2", "perceptual", "identity", "delta", "codes", "stage")
+    columns = ("loss", "l2", "perceptual", "identity", "delta", "codes", "keep", "stage")
 
     def __init__(self, recipe: TrainRecipe, data: Pictures, device: torch.device) -> None:
         if not isinstance(recipe.method, EncoderOptions):
@@ -74,9 +74,23 @@ class EncoderTraining:
             begun = frozen(options.start, Encoder, device, "method.start")
             network.load_state_dict(begun.state_dict())
         self.network = network
-        self.networks = {"encoder": network}
-        self.averages = {"encoder": average_of(network)}
+        self.networks: dict[str, nn.Module] = {"encoder": network}
         self.optimizers = {"all": adamw([network], options.learning_rate, 0.0)}
+        self.drawn_before: StyleGAN2 | None = None
+        if options.generator_rate:
+            self._learn_on(device)
+        self.averages = {name: average_of(one) for name, one in self.networks.items()}
+
+    def _learn_on(self, device: torch.device) -> None:
+        """Train the generator's synthesis too; the mapping and with it all codes stay what they were."""
+        self.drawn_before = self.generator
+        self.generator = placed(StyleGAN2(self.generator.config), device)
+        self.generator.load_state_dict(self.drawn_before.state_dict())
+        self.generator.mapping.requires_grad_(False)
+        self.networks["generator"] = self.generator
+        rate = self.options.learning_rate * self.options.generator_rate
+        for group in adamw([self.generator.synthesis], rate, 0.0).param_groups:
+            self.optimizers["all"].add_param_group(group)
 
     def _known(self, data: Pictures, recipe: TrainRecipe) -> Tensor | None:
         """(N, z_dim) of the data, by the generator's own map from parameters."""
@@ -111,7 +125,10 @@ class EncoderTraining:
                 if self.known is None
                 else functional.mse_loss(codes.float(), self._wanted(batch, step))
             )
+        if self.drawn_before is not None and (step.index + 1) % self.options.keep_every == 0:
+            losses["keep"] = self._kept(self.drawn_before, len(pictures), step)
         weights = {
+            "keep": self.options.keep,
             "l2": self.options.l2,
             "perceptual": self.options.perceptual,
             "identity": self.options.identity,
@@ -150,6 +167,16 @@ class EncoderTraining:
         assert self.known is not None
         return self.generator.mapping(self.known[batch["index"].cpu()].to(step.device)).float()
 
+    def _kept(self, before: StyleGAN2, count: int, step: Step) -> Tensor:
+        """Distance to what random codes looked like before."""
+        with torch.no_grad(), step.autocast():
+            z = torch.randn(count, before.z_dim, device=step.device)
+            codes = before.mapping(z)
+            wanted = before.synthesis(codes, noise="fixed").float()
+        with step.autocast():
+            drawn = self.generator.synthesis(codes, noise="fixed").float()
+        return pyramid(drawn, wanted)
+
     def _generated(self, count: int, stage: int, step: Step) -> Tensor:
         with torch.no_grad(), step.autocast():
             z = torch.randn(count, self.generator.z_dim, device=step.device)
@@ -162,14 +189,28 @@ class EncoderTraining:
     def pictures(self, batch: Batch) -> Tensor:
         """Pairs of true and encoded pictures."""
         codes = self.averages["encoder"](read_by(self.network, batch["pictures"]))
-        drawn = self.generator.synthesis(codes)
+        synthesis = (
+            self.averages["generator"].get_submodule("synthesis")
+            if self.drawn_before is not None
+            else self.generator.synthesis
+        )
+        drawn = synthesis(codes)
         return torch.stack([batch["pictures"], drawn], 1).flatten(0, 1)
 
     def exports(self) -> list[Export]:
-        """The averaged encoder."""
+        """The averaged encoder, and the generator where it has learned on."""
         summary = f"e4e-style encoder into a {self.config.size} px StyleGAN2"
         config = dataclasses.asdict(self.config)
-        return [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
+        found = [Export("encoder", "e4e-encoder", self.averages["encoder"], config, summary)]
+        if self.drawn_before is not None:
+            summary = f"{self.generator.size} px StyleGAN2, learned on beside an encoder"
+            config = dataclasses.asdict(self.generator.config)
+            found.append(
+                Export(
+                    "generator", "stylegan2-generator", self.averages["generator"], config, summary
+                )
+            )
+        return found
 
 
 def read_by(encoder: Encoder, pictures: Tensor) -> Tensor:

@@ -211,13 +211,20 @@ class EncoderOptions:
     they are a few pixels and all of an expression. Not in the paper."""
     start: str = ""
     """Weights of an encoder to go on from; empty begins at random."""
+    generator_rate: float = 0.0
+    """Factor on the learning rate for the generator's synthesis; above zero it learns to draw what it
+    could not, such as shut eyes that were rare in its own training. Not in the paper."""
+    keep: float = 1.0
+    """Then the weight of the distance to what it drew before, for random codes."""
+    keep_every: int = 4
+    """Steps from one that compares with what it drew before to the next."""
     known: Literal["generated", "data"] = "generated"
     """Whose codes are known: those of pictures the generator draws, or, on the very data of its
     supervised start, those of the data."""
 
     def __post_init__(self) -> None:
         """Check ranges."""
-        _positive(self, "learning_rate", "progressive_every", "identity_every")
+        _positive(self, "learning_rate", "progressive_every", "identity_every", "keep_every")
 
 
 @dataclass(frozen=True, slots=True)
