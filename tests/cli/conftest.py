@@ -12,7 +12,7 @@ from vidswap.cli.outcome import run_command
 from vidswap.media.pictures import write_pictures
 from vidswap.testing import Clip, write_clip
 
-IDENTITY = 'summary = "Test."\n[engine]\nname = "identity"\n[track]\nsamples = 1\n'
+IDENTITY = 'summary = "Test."\n[engine]\nname = "identity"\n[track]\nsamples = 1\n[detect]\nmin_face = 100\n'
 
 
 @pytest.fixture

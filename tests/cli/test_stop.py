@@ -116,6 +116,7 @@ def limit_file_size():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_nothing(long_clip, recipe, tmp_path):
     output = tmp_path / "out.mkv"
     arguments = ("run", long_clip, "-p", recipe, "-o", output, "--allow-no-face", "--codec", "ffv1")

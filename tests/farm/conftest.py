@@ -14,7 +14,7 @@ from vidswap.cli.outcome import run_command
 from vidswap.farm.queue import Queue
 from vidswap.testing import Clip, write_clip
 
-IDENTITY = 'summary = "Test."\n[engine]\nname = "identity"\n[track]\nsamples = 1\n'
+IDENTITY = 'summary = "Test."\n[engine]\nname = "identity"\n[track]\nsamples = 1\n[detect]\nmin_face = 100\n'
 
 
 @pytest.fixture

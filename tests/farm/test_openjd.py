@@ -92,6 +92,7 @@ def test_what_no_task_could_do_is_refused_at_once(call, short, options, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_steps_in_any_order_and_twice_give_the_bytes_of_a_run(call, film, options, tmp_path):
     wanted = reference(call, film, options, tmp_path)
     output = tmp_path / "out.mp4"

@@ -146,6 +146,7 @@ def test_spans_and_chunks_of_a_cluster_give_the_bytes_of_a_run(
         ray_run.swap_on_ray(again, RayOptions())
 
 
+@pytest.mark.slow
 def test_a_chunk_that_kills_every_worker_is_named_and_the_rest_is_kept(
     on_fake, film, recipe, tmp_path
 ):

@@ -131,6 +131,7 @@ analyse(info, recipe, folder, needs, None, progress)
 """
 
 
+@pytest.mark.slow
 def test_any_order_and_any_kill_give_the_same_bytes(clip, in_parts, tmp_path):
     """The last span is done elsewhere; then a run is killed in the second one, and taken up."""
     work, order = tmp_path / "w", tmp_path / "order"

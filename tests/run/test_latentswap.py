@@ -244,6 +244,7 @@ def test_a_real_clip_goes_through(photo, tmp_path):
     assert [float(t * after.time_base) for t in after.pts] == pytest.approx(taken, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_generator_is_tuned_to_each_track_once(done, clip, photo, tmp_path):
     asked, _, _ = done
     notes, stages = [], []

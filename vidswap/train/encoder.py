@@ -21,13 +21,10 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.codes import codes_of
 from vidswap.train.data import Pictures
 from vidswap.train.frozen import frozen
-from vidswap.train.losses import identity_distance, pyramid
+from vidswap.train.losses import identity_distance, on_features, pyramid
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.optimisers import adamw
 from vidswap.train.options import EncoderOptions, TrainRecipe
-
-FEATURES = (1, 2, 3, 9)
-"""Labels of lips, brows, eyes and the open mouth."""
 
 
 class EncoderTraining:
@@ -114,7 +111,7 @@ class EncoderTraining:
         with step.autocast():
             codes = self.network(read_by(self.network, pictures), stage)
             drawn = self.generator.synthesis(codes, noise="fixed").float()
-        losses = self._compare(drawn, pictures, self._weight(batch))
+        losses = self._compare(drawn, pictures, on_features(batch, self.options.features))
         if self.embedder is not None and self.options.identity and self._people_in(step):
             losses["identity"] = identity_distance(self.embedder, drawn, pictures)
         offsets = codes.float()[:, 1:] - codes.float()[:, :1]
@@ -139,14 +136,6 @@ class EncoderTraining:
         step.update(self.optimizers["all"], loss)
         figures |= {name: value.detach() for name, value in losses.items()}
         return figures | {"loss": loss.detach()}
-
-    def _weight(self, batch: Batch) -> Tensor | None:
-        """(B, 1, S, S) what each pixel counts, about one on average."""
-        if not self.options.features or "labels" not in batch:
-            return None
-        of_features = torch.isin(batch["labels"], batch["labels"].new_tensor(FEATURES))
-        weight = 1.0 + self.options.features * of_features.float()[:, None]
-        return weight / weight.mean()
 
     def _compare(self, drawn: Tensor, pictures: Tensor, weight: Tensor | None) -> dict[str, Tensor]:
         squares = (drawn - pictures).square()

@@ -24,7 +24,7 @@ from vidswap.models.stylegan2 import StyleGAN2
 from vidswap.train.data import Pictures
 from vidswap.train.encoder import read_by
 from vidswap.train.frozen import frozen
-from vidswap.train.losses import identity_distance, pyramid
+from vidswap.train.losses import identity_distance, on_features, pyramid
 from vidswap.train.method import Batch, Export, Step, average_of, placed
 from vidswap.train.options import LatentSwapOptions, TrainRecipe
 
@@ -133,7 +133,9 @@ class LatentSwapTraining:
             with step.autocast():
                 picture = self.generator.synthesis(mixed, noise="fixed").float()
             losses["identity"] = identity_distance(self.embedder, picture, batch["source"])
-            losses["picture"] = pyramid(picture, batch["truth"])
+            # Labels are the target's: its mouth and eyes are nearly where those of the true swap are.
+            weight = on_features(batch, options.features)
+            losses["picture"] = pyramid(picture, batch["truth"], weight=weight)
         weights = {
             "truth": options.truth,
             "identity": options.identity,

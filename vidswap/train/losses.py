@@ -1,6 +1,6 @@
 """Losses that several methods share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,9 @@ from torch.nn import functional
 
 from vidswap.models.discriminator import Discriminator
 from vidswap.models.irse import ArcFace
+
+FEATURES = (1, 2, 3, 9)
+"""Labels of lips, brows, eyes and the open mouth."""
 
 
 def pyramid(x: Tensor, y: Tensor, levels: int = 4, weight: Tensor | None = None) -> Tensor:
@@ -36,6 +39,20 @@ def pyramid(x: Tensor, y: Tensor, levels: int = 4, weight: Tensor | None = None)
         across = (difference[:, :, :, 1:] - difference[:, :, :, :-1]).abs().mean()
         total = total + 0.5 * (down + across)
     return total / levels
+
+
+def on_features(batch: Mapping[str, Tensor], extra: float) -> Tensor | None:
+    """(B, 1, S, S) what each pixel counts, one on average; None where all count the same.
+
+    Args:
+        batch: With ``labels`` (B, S, S) of the 12 classes, or without.
+        extra: Weight of lips, brows, eyes and the open mouth beyond that of other pixels.
+    """
+    if not extra or "labels" not in batch:
+        return None
+    labels = batch["labels"]
+    weight = 1.0 + extra * torch.isin(labels, labels.new_tensor(FEATURES)).float()[:, None]
+    return weight / weight.mean()
 
 
 def discriminator_features(network: Discriminator, x: Tensor) -> tuple[list[Tensor], Tensor]:

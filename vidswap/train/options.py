@@ -276,6 +276,8 @@ class LatentSwapOptions:
     and data of `vidswap synth pairs`, and then all pairs are those of the data. Not in the paper."""
     picture: float = 0.0
     """Weight of the distance to the picture of the true swap, with ``truth``."""
+    features: float = 0.0
+    """Extra weight of lips, mouth, eyes and brows in ``picture``, where the data have label maps."""
     picture_every: int = 1
     """With ``truth``: steps from one that draws pictures to the next; in between, codes alone count."""
 
