@@ -81,13 +81,12 @@ def transform(points: F64, turn: F64) -> F64:
 def project(points: F64, pose: Pose) -> F64:
     """(V, 2) normalised camera coordinates of (V, 3) points before the camera."""
     focal = 2 * pose.distance / pose.field_height
-    projected: F64 = points[:, :2] / points[:, 2:] * focal
-    return projected
+    depth = points[:, 2]
+    return np.stack([points[:, 0] / depth * focal, points[:, 1] / depth * focal], 1)
 
 
 def to_pixels(points: F64, view: View, samples: int = 1) -> F64:
     """(V, 2) normalised coordinates to pixels, or to samples where pixels have several a side."""
     m = view.matrix
-    flat = points[:, :1] * m[:, 0] + points[:, 1:2] * m[:, 1] + m[:, 2]
-    pixels: F64 = flat * samples + (samples - 1) / 2
-    return pixels
+    x, y = (points[:, 0] * row[0] + points[:, 1] * row[1] + row[2] for row in m)
+    return np.stack([x * samples + (samples - 1) / 2, y * samples + (samples - 1) / 2], 1)

@@ -1,11 +1,14 @@
 """Identity and expression as displacements of the cage, then jaw, lids and eyeballs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.synth.anatomy import EYES, LIPS_INNER, cage
+from vidswap.synth.jit import jit
 from vidswap.synth.params import Expression, Identity
 from vidswap.types import F64
 
@@ -124,6 +127,8 @@ class Form:
 
     points: F64
     """(N, 3) cage."""
+    surface: F64
+    """(N', 3) its subdivision."""
     eyes: F64
     """(2, 3) centres of the eyeballs, image-left first."""
     radius: F64
@@ -148,22 +153,34 @@ def build(who: Identity, face: Expression) -> Form:
     data, table = cage(), fields()
     weights = np.array([getattr(who, n) for n in IDENTITY])
     moods = np.array([getattr(face, n) for n in EXPRESSION])
-    points = data.points + np.einsum("i,inx->nx", weights, table.identity)
+    points = data.points + _moved(weights, table.identity)
     points = overall(_asymmetric(points, who), who)
     points = _eye_size(points, who)
     eyes, radius = _eyeballs(points)
-    points += np.einsum("i,inx->nx", moods, table.expression)
-    points[:, 0] += (
-        0.07
-        * face.mouth_side
-        * np.exp(-(((points - [0, 0.38, -0.05]) / [0.4, 0.25, 0.4]) ** 2).sum(1))
-    )
+    points += _moved(moods, table.expression)
+    lips = _squares(points, (0, 0.38, -0.05), (0.4, 0.25, 0.4))
+    points[:, 0] += 0.07 * face.mouth_side * np.exp(-lips)
     angle = np.radians(JAW_DEGREES) * face.jaw
     points = _turn_jaw(points, data.jaw, angle)
     for side, blink in enumerate((face.blink_left, face.blink_right)):
         points = _blink(points, side, blink - 0.3 * face.widen * (1 - blink))
-    points = over_eyeballs(points, eyes, radius)
-    return Form(points, eyes, radius, angle)
+    surface = np.empty((data.subdivide.shape[0], 3))
+    m = data.subdivide
+    refine((m.data, m.indices, m.indptr), points, (eyes, radius), surface)
+    return Form(points, surface, eyes, radius, angle)
+
+
+def _moved(weights: F64, fields: F64) -> F64:
+    """(N, 3) mix of (K, N, 3) displacements."""
+    mixed: F64 = np.einsum("i,ij->j", weights, fields.reshape(len(fields), -1))
+    return mixed.reshape(-1, 3)
+
+
+def _squares(points: F64, middle: Sequence[float] | F64, radii: tuple[float, float, float]) -> F64:
+    """(N,) squared distance from a point, in radii."""
+    x, y, z = (((points[:, k] - middle[k]) / radii[k]) ** 2 for k in range(3))
+    total: F64 = x + y + z
+    return total
 
 
 def _asymmetric(points: F64, who: Identity) -> F64:
@@ -180,8 +197,9 @@ def _eye_size(points: F64, who: Identity) -> F64:
     out = points.copy()
     for eye in EYES:
         middle = points[list(eye)].mean(0)
-        weight = np.exp(-(((points - middle) / [0.19, 0.13, 0.3]) ** 2).sum(1))[:, None]
-        out += weight * (points - middle) * np.array([0.14, 0.24, 0.0]) * who.eye_size
+        weight = np.exp(-_squares(points, middle, (0.19, 0.13, 0.3)))
+        for axis, much in ((0, 0.14), (1, 0.24)):
+            out[:, axis] += weight * (points[:, axis] - middle[axis]) * much * who.eye_size
     return out
 
 
@@ -209,6 +227,8 @@ def _turn_jaw(points: F64, weight: F64, angle: float) -> F64:
 
 
 def _blink(points: F64, side: int, blink: float) -> F64:
+    if blink == 0:
+        return points
     eye = EYES[side]
     upper, lower = points[list(eye[1:8])], points[list(eye[15:8:-1])]
     share_up, share_low = fields().lid[side]
@@ -220,22 +240,39 @@ def _blink(points: F64, side: int, blink: float) -> F64:
     return points + share_up @ down + share_low @ up
 
 
-def over_eyeballs(points: F64, eyes: F64, radius: F64) -> F64:
-    """Keep lids in front of the eyeballs they slide on.
+@jit
+def refine(
+    matrix: tuple[F64, NDArray[np.int32], NDArray[np.int32]],
+    points: F64,
+    balls: tuple[F64, F64],
+    out: F64,
+) -> None:
+    """Subdivide the cage, and keep lids in front of the eyeballs they slide on before and after.
 
     Args:
-        points: (V, 3) cage or subdivided mesh.
-        eyes: (2, 3) centres.
-        radius: (2,)
+        matrix: Weights, columns and row starts of the cage's ``subdivide``.
+        points: (N, 3) cage, changed.
+        balls: (2, 3) centres and (2,) radii of the eyeballs.
+        out: (N', 3) drawn into.
     """
-    out = points.copy()
-    for centre, r in zip(eyes, radius, strict=True):
-        flat = ((points[:, :2] - centre[:2]) ** 2).sum(1)
-        # What lies deeper are the lids' inner sides, which end behind the eyeball.
-        lids = (flat < (0.97 * r) ** 2) & (points[:, 2] < centre[2] - 0.5 * r)
-        front = centre[2] - np.sqrt(np.maximum(r * r - flat, 0)) - LID_THICKNESS
-        out[:, 2] = np.where(lids, np.minimum(out[:, 2], front), out[:, 2])
-    return out
+    weights, columns, starts = matrix
+    centres, radii = balls
+    for stage in range(2):
+        if stage:
+            for v in range(out.shape[0]):
+                out[v, 0], out[v, 1], out[v, 2] = 0.0, 0.0, 0.0
+                for n in range(starts[v], starts[v + 1]):
+                    for k in range(3):
+                        out[v, k] += weights[n] * points[columns[n], k]
+        at = out if stage else points
+        for v in range(at.shape[0]):
+            for e in range(2):
+                x, y = at[v, 0] - centres[e, 0], at[v, 1] - centres[e, 1]
+                r, flat = radii[e], x * x + y * y
+                # What lies deeper are the lids' inner sides, which end behind the eyeball.
+                if flat < (0.97 * r) ** 2 and at[v, 2] < centres[e, 2] - 0.5 * r:
+                    front = centres[e, 2] - np.sqrt(max(r * r - flat, 0.0)) - LID_THICKNESS
+                    at[v, 2] = min(at[v, 2], front)
 
 
 def mouth_middle(points: F64) -> F64:

@@ -4,6 +4,9 @@ import numpy as np
 
 from vidswap.synth.jit import inline
 
+Vector = tuple[float, float, float]
+"""Of single-precision numbers, not an array: those cost reference counts wherever they are passed."""
+
 
 @inline
 def lattice(x: int, y: int, z: int) -> float:
@@ -16,9 +19,28 @@ def lattice(x: int, y: int, z: int) -> float:
 
 
 @inline
+def floor(x: float) -> int:
+    """The next smaller integer, without a call."""
+    i = int(x)
+    return i - (x < i)
+
+
+@inline
+def single(x: float) -> float:
+    """Rounded to single precision."""
+    return np.float32(x)  # type: ignore[return-value]
+
+
+@inline
+def bell(squares: float) -> float:
+    """A Gaussian of a sum of squares; 0 where no sum of visible things would notice it."""
+    return np.exp(-squares) if squares < 40.0 else 0.0
+
+
+@inline
 def noise(x: float, y: float, z: float) -> float:
     """Smooth noise in [0, 1] with a period of about one."""
-    i, j, k = int(np.floor(x)), int(np.floor(y)), int(np.floor(z))
+    i, j, k = floor(x), floor(y), floor(z)
     u, v, w = x - i, y - j, z - k
     u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
     total = 0.0
@@ -33,5 +55,5 @@ def noise(x: float, y: float, z: float) -> float:
 @inline
 def step(low: float, high: float, x: float) -> float:
     """0 below ``low``, 1 above ``high``, smooth between."""
-    t = min(max((x - low) / (high - low), 0.0), 1.0)
+    t = min(max((x - low) * (1 / (high - low)), 0.0), 1.0)
     return t * t * (3 - 2 * t)

@@ -4,7 +4,10 @@ Shape scalars without a unit run from -1 to 1 between the extremes that the head
 from 0 to 1. Everything is a plain float, so that a group is a vector.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -38,6 +41,11 @@ def amount(default: float = 0.0) -> Any:
     return number(default, 0.0, 1.0)
 
 
+@cache
+def _ranges(kind: Any) -> Mapping[str, Range]:
+    return MappingProxyType({f.name: f.metadata["range"] for f in fields(kind)})
+
+
 class Group:
     """A group of ranged numbers that is also a vector in [0, 1]."""
 
@@ -55,9 +63,10 @@ class Group:
                 raise RecipeError(msg, stage="synth")
 
     @classmethod
-    def ranges(cls) -> dict[str, Range]:
+    def ranges(cls) -> Mapping[str, Range]:
         """Allowed range of every number, in the order of the vector."""
-        return {f.name: f.metadata["range"] for f in fields(cls)}  # type: ignore[arg-type]
+        kind: Any = cls
+        return _ranges(kind)
 
     @classmethod
     def size(cls) -> int:

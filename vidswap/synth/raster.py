@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.synth.jit import jit
+from vidswap.synth.noise import floor
 from vidswap.types import F32
 
 
@@ -45,17 +46,21 @@ def draw(screen: F32, triangles: NDArray[np.int32], buffers: Buffers) -> None:
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
         cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        left = max(-floor(-min(ax, bx, cx)), 0)
+        right = min(floor(max(ax, bx, cx)), width - 1)
+        top = max(-floor(-min(ay, by, cy)), 0)
+        bottom = min(floor(max(ay, by, cy)), height - 1)
+        # Most triangles are so small that they lie between samples.
+        if left > right or top > bottom:
+            continue
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if min(az, bz, cz) <= 0 or abs(area) < 1e-9:
             continue
-        left = max(int(np.ceil(min(ax, bx, cx))), 0)
-        right = min(int(np.floor(max(ax, bx, cx))), width - 1)
-        top = max(int(np.ceil(min(ay, by, cy))), 0)
-        bottom = min(int(np.floor(max(ay, by, cy))), height - 1)
+        scale = 1.0 / area
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) / area
-                v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) / area
+                u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * scale
+                v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * scale
                 w = 1 - u - v
                 if u < 0 or v < 0 or w < 0:
                     continue

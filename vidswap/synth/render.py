@@ -152,11 +152,13 @@ def _picture(drawn: list[tuple[HeadParams, Posed]], view: View) -> Rendered:
     light, labels = np.zeros((*shape, 3), np.float32), np.zeros(shape, np.uint8)
     inverse, owner = np.zeros(shape, np.float32), np.full(shape, -1, np.int8)
     for number, (one, posed) in enumerate(drawn):
-        where = to_pixels(project(posed.mesh.points.astype(np.float64), one.pose), view, SAMPLES)
-        screen = np.concatenate([where, 1 / posed.mesh.points[:, 2:]], 1).astype(np.float32)
+        screen = np.empty_like(posed.mesh.points)
+        flat = project(posed.mesh.points.astype(np.float64), one.pose)
+        screen[:, :2] = to_pixels(flat, view, SAMPLES)
+        np.divide(1, posed.mesh.points[:, 2], out=screen[:, 2])
         buffers = _draw(posed.mesh, screen, shape, 100 * one.scene.hair_seed)
         nearer(buffers, inverse, owner, number)
-        looks = (paint(one), lamp(one.light), cast(posed.mesh, one.light))
+        looks = (paint(one), lamp(one.light), cast(posed, one.light))
         shade_samples(buffers, posed.mesh, looks, light, labels)
     back = np.linalg.inv(np.vstack([view.matrix, [0, 0, 1]]))[:2]
     # Samples lie at (s + .5) / SAMPLES - .5 pixels.

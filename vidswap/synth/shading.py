@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from vidswap.synth import materials
 from vidswap.synth.jit import inline, jit
-from vidswap.synth.noise import noise, step
+from vidswap.synth.noise import Vector, bell, noise, single, step
 from vidswap.synth.paint import RGB, Paint
 from vidswap.synth.raster import Buffers
+from vidswap.synth.shadow import Shadow, reach
 from vidswap.synth.skin import Albedo, skin
-from vidswap.types import F32, U8
+from vidswap.types import F32, F64, U8
 
 
 class Mesh(NamedTuple):
@@ -44,52 +45,28 @@ class Lamp(NamedTuple):
     """Direction in which the eyes' highlight stands."""
 
 
-class Shadow(NamedTuple):
-    """Depth seen from the key light."""
-
-    inverse: F32
-    """(S, S) -distance along the light, shifted to be positive; 0 is empty."""
-    axes: F32
-    """(3, 4) rows that take a point to x, y (samples) and the stored value."""
-
-
 @inline
-def lit(point: F32, shadow: Shadow, radius: float) -> float:
-    """Share of the key light that reaches a point, 1 in the open."""
-    s, m = shadow.inverse, shadow.axes
-    x = m[0, 0] * point[0] + m[0, 1] * point[1] + m[0, 2] * point[2] + m[0, 3]
-    y = m[1, 0] * point[0] + m[1, 1] * point[1] + m[1, 2] * point[2] + m[1, 3]
-    d = m[2, 0] * point[0] + m[2, 1] * point[1] + m[2, 2] * point[2] + m[2, 3]
-    size, free = s.shape[0], 0.0
-    for dy in range(-1, 2):
-        for dx in range(-1, 2):
-            u, v = x + dx * radius, y + dy * radius
-            i, j = int(np.floor(v)), int(np.floor(u))
-            fy, fx = v - i, u - j
-            for a in range(2):
-                for b in range(2):
-                    share = (fy if a else 1 - fy) * (fx if b else 1 - fx)
-                    r, c = min(max(i + a, 0), size - 1), min(max(j + b, 0), size - 1)
-                    free += share * step(0.14, 0.05, s[r, c] - d)
-    return free / 9
-
-
-@inline
-def albedo(material: int, rest: F32, attributes: F32, p: Paint) -> Albedo:
+def albedo(material: int, rest: Vector, attributes: Vector, p: Paint) -> Albedo:
     """Look of a material at a point."""
     if material == 0:
         return skin(rest, attributes, p)
-    if material == 2:
-        return materials.eye(rest, p)
     if material == 8:
-        return materials.hair(rest, p)
-    if material in (5, 6, 7):
-        return materials.body(material, rest, p)
-    return materials.other(material, rest, p)
+        return materials.hair(rest, p.hair)
+    if material == 2:
+        return materials.eye(rest, p.iris)
+    if material == 5:
+        look = materials.ear(rest, p.skin)
+    elif material == 6:
+        look = materials.neck(rest, p.skin, p.marks[1])
+    elif material == 7:
+        look = materials.cloth(rest, p.skin, p.cloth, (p.wear[0], p.wear[1]))
+    else:
+        look = materials.other(material, rest, p.frame)
+    return look
 
 
 @inline
-def strand(normal: F32, view: F32, key: RGB) -> float:
+def strand(normal: Vector, view: Vector, key: RGB) -> float:
     """Highlight of hair whose strands fall along the surface (Kajiya and Kay 1989)."""
     tx, ty, tz = -normal[0] * normal[1], 1 - normal[1] * normal[1], -normal[2] * normal[1]
     length = np.sqrt(tx * tx + ty * ty + tz * tz) + 1e-6
@@ -100,16 +77,17 @@ def strand(normal: F32, view: F32, key: RGB) -> float:
 
 
 @inline
-def occlusion(material: int, rest: F32, normal: F32, extra: float) -> float:
+def occlusion(material: int, rest: Vector, normal: Vector, extra: float) -> float:
     """Share of the sky that a point sees, as a plausible guess."""
     if material == 0:
         x, y = abs(rest[0]), rest[1]
-        socket = np.exp(-(((x - 0.27) / 0.13) ** 2) - ((y + 0.39) / 0.09) ** 2)
-        nose = np.exp(-((x / 0.15) ** 2) - ((y - 0.17) / 0.05) ** 2)
-        side = np.exp(-(((x - 0.15) / 0.06) ** 2) - ((y + 0.25) / 0.16) ** 2)
         below = step(0.0, 0.8, normal[1]) * step(0.5, 0.85, y)
-        front = 0.38 * socket + 0.35 * nose + 0.22 * side + 0.5 * below
-        return 1 - (front if rest[2] < 0.6 else 0.35 * below)
+        if rest[2] >= 0.6:
+            return 1 - 0.35 * below
+        socket = bell(((x - 0.27) / 0.13) ** 2 + ((y + 0.39) / 0.09) ** 2)
+        nose = bell((x / 0.15) ** 2 + ((y - 0.17) / 0.05) ** 2)
+        side = bell(((x - 0.15) / 0.06) ** 2 + ((y + 0.25) / 0.16) ** 2)
+        return 1 - (0.38 * socket + 0.35 * nose + 0.22 * side + 0.5 * below)
     share = 1.0
     if material == 1:
         share = 0.5
@@ -144,11 +122,9 @@ def blend(a: Albedo, parts: tuple[float, float, float], lamp: Lamp) -> RGB:
 
 
 @inline
-def glow(
-    material: int, a: Albedo, geometry: tuple[F32, F32, F32, F32], lamp: Lamp, free: float
-) -> RGB:
-    """Light from one sample to the camera; geometry is point, normal, rest, view."""
-    _, n, _, view = geometry
+def glow(material: int, a: Albedo, n: Vector, view: Vector, light: tuple[Lamp, float]) -> RGB:
+    """Light from one sample to the camera: normal, direction of the camera, lamp and its free share."""
+    lamp, free = light
     key = lamp.key
     facing = n[0] * key[0] + n[1] * key[1] + n[2] * key[2]
     wrap = 0.25 if material in (0, 5, 6, 8) else 0.05
@@ -169,7 +145,7 @@ def glow(
     r, g, b = blend(a, (diffuse, up, shine), lamp)
     if material in (0, 5, 6):
         # Light that travels through skin comes out red around the terminator.
-        red = np.exp(-(((facing - 0.05) / 0.28) ** 2)) * (0.4 + 0.6 * free) * 0.10
+        red = bell(((facing - 0.05) / 0.28) ** 2) * (0.4 + 0.6 * free) * 0.10
         r += a[0] * red * lamp.colour[0]
         g += a[1] * 0.25 * red * lamp.colour[1]
     return r, g, b
@@ -209,7 +185,6 @@ def comb(head: Buffers, over: Buffers, mesh: Mesh, first: int, seed: float) -> N
             head.first[y, x], head.second[y, x] = u, v
 
 
-@jit
 def shade_samples(
     buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp, Shadow], out: F32, labels: U8
 ) -> None:
@@ -223,41 +198,64 @@ def shade_samples(
         labels: (H, W) drawn into.
     """
     p, lamp, shadow = looks
-    point, normal = np.empty(3, np.float32), np.empty(3, np.float32)
-    rest, view, attributes = (
-        np.empty(3, np.float32),
-        np.empty(3, np.float32),
-        np.empty(4, np.float32),
+    free = np.empty(labels.shape, np.float64)
+    reach(buffers, (mesh.triangles, mesh.points), shadow, 0.6 + 1.8 * lamp.soft, free)
+    colour(buffers, mesh, (p, lamp), free, (out, labels))
+
+
+@inline
+def corner_mix(
+    rows: F32, corners: tuple[int, int, int], weights: tuple[float, float, float]
+) -> Vector:
+    """Three numbers of a triangle's corners, mixed."""
+    (i, j, k), (u, v, w) = corners, weights
+    return (
+        single(u * rows[i, 0] + v * rows[j, 0] + w * rows[k, 0]),
+        single(u * rows[i, 1] + v * rows[j, 1] + w * rows[k, 1]),
+        single(u * rows[i, 2] + v * rows[j, 2] + w * rows[k, 2]),
     )
-    for y in range(buffers.triangle.shape[0]):
-        for x in range(buffers.triangle.shape[1]):
+
+
+@jit
+def colour(
+    buffers: Buffers, mesh: Mesh, looks: tuple[Paint, Lamp], free: F64, out: tuple[F32, U8]
+) -> None:
+    """:func:`shade_samples`, once it is known where the key light falls.
+
+    Args:
+        buffers: What is seen.
+        mesh: The head.
+        looks: Colours and light.
+        free: (H, W) from :func:`vidswap.synth.shadow.reach`.
+        out: (H, W, 3) linear light and (H, W) labels.
+    """
+    p, lamp = looks
+    light, labels = out
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
             m = buffers.triangle[y, x]
             if m < 0:
                 continue
-            i, j, k = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
+            at = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
             u, v = buffers.first[y, x], buffers.second[y, x]
-            w = 1 - u - v
-            for c in range(3):
-                point[c] = u * mesh.points[i, c] + v * mesh.points[j, c] + w * mesh.points[k, c]
-                normal[c] = u * mesh.normals[i, c] + v * mesh.normals[j, c] + w * mesh.normals[k, c]
-                rest[c] = u * mesh.rest[i, c] + v * mesh.rest[j, c] + w * mesh.rest[k, c]
-            for c in range(4):
-                attributes[c] = (
-                    u * mesh.attributes[i, c]
-                    + v * mesh.attributes[j, c]
-                    + w * mesh.attributes[k, c]
-                )
-            far = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2)
-            size = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2) + 1e-9
-            toward = normal[0] * point[0] + normal[1] * point[1] + normal[2] * point[2]
-            flip = -1.0 if toward > 0 else 1.0
-            for c in range(3):
-                view[c] = -point[c] / far
-                normal[c] = normal[c] * flip / size
+            shares = u, v, 1 - u - v
             material = mesh.material[m]
+            point, rest = corner_mix(mesh.points, at, shares), corner_mix(mesh.rest, at, shares)
+            n = corner_mix(mesh.normals, at, shares)
+            attributes = corner_mix(mesh.attributes, at, shares)
+            far = np.sqrt(point[0] ** 2 + point[1] ** 2 + point[2] ** 2)
+            size = np.sqrt(n[0] ** 2 + n[1] ** 2 + n[2] ** 2) + 1e-9
+            flip = -1.0 if n[0] * point[0] + n[1] * point[1] + n[2] * point[2] > 0 else 1.0
+            view = -point[0] / far, -point[1] / far, -point[2] / far
+            n = (
+                single(n[0] * flip / size),
+                single(n[1] * flip / size),
+                single(n[2] * flip / size),
+            )
             a = albedo(material, rest, attributes, p)
-            free = lit(point, shadow, 0.6 + 1.8 * lamp.soft)
-            r, g, b = glow(material, a, (point, normal, rest, view), lamp, free)
-            f = occlusion(material, rest, normal, attributes[3])
-            out[y, x, 0], out[y, x, 1], out[y, x, 2] = r * f, g * f, b * f
+            r, g, b = glow(material, a, n, view, (lamp, free[y, x]))
+            e = mesh.attributes
+            extra = single(u * e[at[0], 3] + v * e[at[1], 3] + shares[2] * e[at[2], 3])
+            f = occlusion(material, rest, n, extra)
+            light[y, x, 0], light[y, x, 1], light[y, x, 2] = r * f, g * f, b * f
             labels[y, x] = a[4]

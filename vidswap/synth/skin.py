@@ -3,9 +3,8 @@
 import numpy as np
 
 from vidswap.synth.jit import inline
-from vidswap.synth.noise import noise, step
+from vidswap.synth.noise import Vector, bell, noise, step
 from vidswap.synth.paint import RGB, Paint
-from vidswap.types import F32
 
 Albedo = tuple[float, float, float, float, int]
 """Red, green, blue, gloss, label."""
@@ -28,13 +27,13 @@ def shade(a: RGB, f: float) -> RGB:
 @inline
 def blob(x: float, y: float, rx: float, ry: float) -> float:
     """A Gaussian spot at the origin."""
-    return np.exp(-((x / rx) ** 2) - (y / ry) ** 2)
+    return bell((x / rx) ** 2 + (y / ry) ** 2)
 
 
 @inline
-def brow(x: float, y: float, p: Paint) -> float:
+def brow(x: float, y: float, brows: tuple[float, float, float, float]) -> float:
     """How much of a brow covers a point; x counts from the middle of the face."""
-    thick, arch, height, density = p.brows
+    thick, arch, height, density = brows
     t = (x - 0.105) / 0.46
     if t < -0.2 or t > 1.2:
         return 0.0
@@ -51,10 +50,10 @@ def brow(x: float, y: float, p: Paint) -> float:
 
 
 @inline
-def beard(rest: F32, p: Paint) -> float:
+def beard(rest: Vector, beards: tuple[float, float, float, float]) -> float:
     """How much beard covers a point."""
     x, y, z = abs(rest[0]), rest[1], rest[2]
-    stubble, moustache, goatee, cheeks = p.beard
+    stubble, moustache, goatee, cheeks = beards
     lip = blob(x, y - 0.245, 0.30, 0.055) * step(0.175, 0.215, y) * step(0.36, 0.28, x)
     corner = blob(x - 0.36, y - 0.38, 0.06, 0.15)
     chin = blob(x, y - 0.72, 0.26, 0.2) * step(0.5, 0.56, y)
@@ -76,31 +75,23 @@ def beard(rest: F32, p: Paint) -> float:
 
 
 @inline
-def feature(x: float, y: float, p: Paint) -> float:
+def feature(x: float, y: float, wrinkles: float, mood: tuple[float, float, float]) -> float:
     """Painted shading: creases, nostrils, lids; 1 leaves the skin as it is."""
-    wrinkles = p.marks[1]
-    smile = max(p.mood[0], 0.0)
-    fold = (
-        np.exp(-(((x - (0.22 + 0.32 * (y - 0.06))) / 0.022) ** 2))
-        * step(0.04, 0.1, y)
-        * step(0.4, 0.3, y)
-    )
+    smile = max(mood[0], 0.0)
+    fold = bell(((x - (0.22 + 0.32 * (y - 0.06))) / 0.022) ** 2)
+    if fold > 0:
+        fold *= step(0.04, 0.1, y) * step(0.4, 0.3, y)
     nostril = blob(x - 0.085, y - 0.128, 0.042, 0.022)
-    wing = (
-        blob(np.hypot((x - 0.12) / 0.8, y - 0.08) - 0.085, 0.0, 0.016, 1.0)
-        * step(0.12, 0.17, x)
-        * step(0.16, 0.12, y)
-    )
-    bag = (
-        np.exp(-(((y - (-0.215 - 0.25 * (x - 0.34) ** 2)) / 0.02) ** 2))
-        * step(0.17, 0.25, x)
-        * step(0.5, 0.42, x)
-    )
-    crease = (
-        np.exp(-(((y - (-0.445 + 0.9 * (x - 0.36) ** 2)) / 0.011) ** 2))
-        * step(0.2, 0.25, x)
-        * step(0.5, 0.44, x)
-    )
+    wing = 0.0
+    if 0.12 < x < 0.3 and -0.12 < y < 0.16:
+        wing = blob(np.hypot((x - 0.12) / 0.8, y - 0.08) - 0.085, 0.0, 0.016, 1.0)
+        wing *= step(0.12, 0.17, x) * step(0.16, 0.12, y)
+    bag, crease = 0.0, 0.0
+    if 0.17 < x < 0.5:
+        bag = bell(((y - (-0.215 - 0.25 * (x - 0.34) ** 2)) / 0.02) ** 2)
+        bag *= step(0.17, 0.25, x) * step(0.5, 0.42, x)
+        crease = bell(((y - (-0.445 + 0.9 * (x - 0.36) ** 2)) / 0.011) ** 2)
+        crease *= step(0.2, 0.25, x) * step(0.5, 0.44, x)
     under = blob(x, y - 0.575, 0.16, 0.035)
     philtrum = blob(x, y - 0.19, 0.022, 0.05)
     forehead = 0.0
@@ -109,11 +100,11 @@ def feature(x: float, y: float, p: Paint) -> float:
         forehead = (
             step(0.75, 1.0, wave)
             * step(0.62, 0.3, x)
-            * (0.3 * wrinkles + 0.12 * max(p.mood[2], 0.0))
+            * (0.3 * wrinkles + 0.12 * max(mood[2], 0.0))
             * step(-0.9, -0.8, y)
             * step(-0.6, -0.66, y)
         )
-    frown = blob(x - 0.06, y + 0.47, 0.012, 0.07) * p.mood[1]
+    frown = blob(x - 0.06, y + 0.47, 0.012, 0.07) * mood[1]
     crow = 0.0
     if x > 0.52:
         turn = np.arctan2(y + 0.3, x - 0.44)
@@ -138,16 +129,16 @@ def feature(x: float, y: float, p: Paint) -> float:
 
 
 @inline
-def spots(rest: F32, p: Paint) -> float:
+def spots(
+    rest: Vector, freckles: float, m: tuple[float, float, float, float, float, float]
+) -> float:
     """Freckles and moles; 1 leaves the skin as it is."""
     x, y = rest[0], rest[1]
     out = 1.0
-    freckles = p.marks[0]
     if freckles > 0.1:
         where = blob(abs(x) - 0.3, y + 0.02, 0.3, 0.2) + blob(x, y + 0.05, 0.15, 0.2)
         grain = noise(x * 26 + 7, y * 26, rest[2] * 26)
         out *= 1 - 0.5 * freckles * min(where, 1.0) * step(0.62, 0.74, grain)
-    m = p.moles
     if m[0] > 0.2:
         out *= 1 - 0.75 * step(1.2, 0.7, np.hypot(x - m[1], y - m[2]) / (0.012 + 0.028 * m[0]))
     if m[3] > 0.2:
@@ -156,9 +147,8 @@ def spots(rest: F32, p: Paint) -> float:
 
 
 @inline
-def scalp(rest: F32, cover: float, p: Paint) -> float:
+def scalp(rest: Vector, cover: float, amount: float) -> float:
     """How much hair roots cover a point, from its signed distance to the hairline."""
-    amount = p.wear[2]
     if amount < 0.1 or cover < -0.2:
         return 0.0
     edge = cover + 0.10 * (noise(rest[0] * 22, rest[1] * 22, rest[2] * 22) - 0.5)
@@ -166,7 +156,7 @@ def scalp(rest: F32, cover: float, p: Paint) -> float:
 
 
 @inline
-def base(rest: F32, p: Paint) -> Albedo:
+def base(rest: Vector, p: Paint) -> Albedo:
     """Bare skin."""
     x, y = abs(rest[0]), rest[1]
     red = 0.06 * (noise(rest[0] * 5 + 3, y * 5, rest[2] * 5) - 0.5)
@@ -176,7 +166,7 @@ def base(rest: F32, p: Paint) -> Albedo:
         red += (0.05 + 0.1 * p.marks[2]) * blob(x, y - 0.05, 0.16, 0.1)
         shadow = p.make_up[1] * blob(x - 0.36, y + 0.41, 0.17, 0.07)
         colour = mix(colour, (0.10, 0.06, 0.10), 0.6 * shadow)
-        colour = shade(colour, feature(x, y, p) * spots(rest, p))
+        colour = shade(colour, feature(x, y, p.marks[1], p.mood) * spots(rest, p.marks[0], p.moles))
         gloss += 0.25 * blob(x, y - 0.02, 0.12, 0.2) + 0.15 * blob(x, y + 0.7, 0.3, 0.15)
         if y > -0.34 and y < 0.19 and x < 0.085 + 0.14 * step(-0.25, 0.1, y):
             label = NOSE
@@ -185,18 +175,18 @@ def base(rest: F32, p: Paint) -> Albedo:
 
 
 @inline
-def grown(a: Albedo, rest: F32, p: Paint) -> Albedo:
+def grown(a: Albedo, rest: Vector, p: Paint) -> Albedo:
     """Beard and brows over bare skin."""
     colour, gloss, label = (a[0], a[1], a[2]), a[3], a[4]
     x, y = abs(rest[0]), rest[1]
-    hairs = beard(rest, p) if y > -0.16 else 0.0
+    hairs = beard(rest, p.beard) if y > -0.16 else 0.0
     if hairs > 0.01:
         strands = noise(rest[0] * 40, y * 16, rest[2] * 40)
         much = min(hairs * (0.7 + 0.5 * strands), 0.97)
         colour = mix(colour, shade(p.brow, 0.6 + 0.8 * strands), much)
         gloss *= 1 - 0.7 * hairs
     if y < -0.4 and rest[2] < 0.6:
-        cover = brow(x, y, p)
+        cover = brow(x, y, p.brows)
         colour = mix(colour, p.brow, cover)
         gloss *= 1 - 0.8 * cover
         if cover > 0.33:
@@ -205,12 +195,12 @@ def grown(a: Albedo, rest: F32, p: Paint) -> Albedo:
 
 
 @inline
-def skin(rest: F32, attributes: F32, p: Paint) -> Albedo:
+def skin(rest: Vector, attributes: Vector, p: Paint) -> Albedo:
     """Albedo, gloss and label of skin.
 
     Args:
-        rest: (3,) point on the mean head.
-        attributes: (4,) lid rim, lips, signed distance inside the hairline, unused.
+        rest: Point on the mean head.
+        attributes: Lid rim, lips, signed distance inside the hairline.
         p: Colours.
     """
     y = rest[1]
@@ -227,7 +217,7 @@ def skin(rest: F32, attributes: F32, p: Paint) -> Albedo:
     if rim > 0:
         dark = 0.3 + 0.65 * (0.35 + 0.65 * p.make_up[0]) * step(-0.30, -0.37, y)
         colour = mix(colour, shade(p.brow, 0.25), rim * dark)
-    roots = scalp(rest, attributes[2], p)
+    roots = scalp(rest, attributes[2], p.wear[2])
     if roots > 0:
         colour = mix(colour, shade(p.hair, 0.75), roots)
         gloss *= 1 - 0.8 * roots
