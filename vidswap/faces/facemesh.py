@@ -105,8 +105,9 @@ class FaceMesh:
 
     def normals(self, vertices: F32) -> F32:
         """(542, 3) unit normals, z < 0 towards the camera."""
-        corner = vertices[self.triangles]
-        face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+        first, second, third = (vertices[self.triangles[:, k]] for k in range(3))
+        (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
+        face = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
         total = np.asarray(self._corners @ face, vertices.dtype)
         # The rings have no thickness of their own: they face where the oval does.
         ring = np.arange(len(self.uv) - 2 * len(self.oval), len(self.uv))
@@ -225,9 +226,10 @@ def rasterise(
     twice = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
     # OpenCV draws long spikes for triangles that are thinner than its fixed-point grid.
     thin = twice < 0.2 * np.linalg.norm(edges, axis=2).max(1)
-    fixed = np.round(corner * 16).astype(np.int32)
-    for index in order[~thin[order]].tolist():
-        cv2.fillConvexPoly(picture, fixed[index], index, lineType=cv2.LINE_8, shift=4)
+    chosen = order[~thin[order]]
+    fixed = np.round(corner[chosen] * 16).astype(np.int32)
+    for index, triangle in zip(chosen.tolist(), fixed, strict=True):
+        cv2.fillConvexPoly(picture, triangle, index, cv2.LINE_8, 4)
     return picture
 
 

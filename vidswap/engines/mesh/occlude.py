@@ -61,47 +61,52 @@ def occluded(looks: Looks, cells: U8 | U16, uv: F32, alpha: F32) -> F32 | None:
     Returns:
         (h, w) in [0, 1], None when nothing does.
     """
-    top = 255 if cells.dtype == np.uint8 else 65535
     where = uv * SIZE - 0.5
-    look = cv2.remap(
-        np.dstack([looks.logs, looks.tolerance]), where, None, cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    away = np.log(cells.astype(np.float32) / top + LIFT) - look[..., :3]
+    look, tolerance = (
+        cv2.remap(field, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        for field in (looks.logs, looks.tolerance)
+    )
     face = alpha > 0.5
-    known = face & (look[..., 3] < 1)
+    known = face & (tolerance < 1)
     if known.sum() < 64:
         return None
+    level = np.float32(1 / (255 if cells.dtype == np.uint8 else 65535))
+    away = [
+        np.log(seen * level + np.float32(LIFT)) - usual
+        for seen, usual in zip(cv2.split(cells), cv2.split(look), strict=True)
+    ]
     # Exposure, and light that grows from one side to the other, are no occluders.
-    away -= _ramp(away, known)
-    luma = away.mean(-1)
-    chroma = np.abs(away - luma[..., None]).max(-1)
-    odd = np.maximum(np.abs(luma), 2.0 * chroma) / look[..., 3]
-    odd = cv2.GaussianBlur(np.where(known, odd, 0).astype(np.float32), (0, 0), 0.7)
-    return _pieces(odd, face)
+    _flatten(away, known)
+    luma = (away[0] + away[1] + away[2]) / 3
+    chroma = np.maximum.reduce([np.abs(a - luma) for a in away])
+    odd = np.where(known, np.maximum(np.abs(luma), 2 * chroma) / tolerance, np.float32(0))
+    return _pieces(cv2.GaussianBlur(odd, (0, 0), 0.7), face)
 
 
-def _ramp(away: F32, known: NDArray[np.bool_]) -> F32:
-    """(h, w, 3) robust plane through the differences."""
+def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
+    """Take a robust plane off each of the differences (h, w), in place."""
     rows, cols = np.nonzero(known)
     height, width = known.shape
-    values = away[rows, cols]
-    design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5], 1)
+    values = np.stack([a[known] for a in away])
+    design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5])
     design = design.astype(np.float32)
-    middle = np.median(values, 0)
+    # Where the fit starts, and what holds it where little is known: no more than about right.
+    middle = np.median(values[:, :: max(len(rows) // 1024, 1)], axis=1)
     fit = np.zeros((3, 3), np.float32)
-    fit[0] = middle
+    fit[:, 0] = middle
     for _ in range(4):
-        rest = np.abs(values - design @ fit).max(-1)
-        weight = (1 / (1 + (rest / 0.12) ** 4))[:, None]
-        normal = design.T @ (weight * design) + np.diag([1e-3, 0.004, 0.004]) * len(rows)
-        pull = design.T @ (weight * values)
+        rest = np.maximum.reduce(np.abs(values - fit @ design)) / np.float32(0.12)
+        weighted = design / (1 + rest**2 * rest**2)
+        normal = (weighted @ design.T).astype(np.float64)
+        normal += np.diag([1e-3, 0.004, 0.004]) * len(rows)
+        pull = (weighted @ values.T).astype(np.float64)
         pull[0] += 1e-3 * len(rows) * middle
-        fit = np.linalg.solve(normal, pull).astype(np.float32)
-    yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
-    plane = np.stack([np.ones_like(yy), yy / height - 0.5, xx / width - 0.5], -1)
-    result: F32 = plane @ fit
-    return result
+        # NumPy's solver wakes threads up for nine numbers.
+        fit = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1].T.astype(np.float32)
+    y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None]
+    x = np.arange(width, dtype=np.float32) / width - 0.5
+    for field, (level, down, across) in zip(away, fit, strict=True):
+        field -= level + down * y + across * x
 
 
 def _pieces(odd: F32, face: NDArray[np.bool_]) -> F32 | None:
@@ -115,6 +120,8 @@ def _pieces(odd: F32, face: NDArray[np.bool_]) -> F32 | None:
     kept = np.zeros(count, np.float32)
     for part in range(1, count):
         area = stats[part, cv2.CC_STAT_AREA]
+        if area <= least:
+            continue
         inside = parts == part
         # Wide enough to be a thing, not a fold or an outline that slipped by a cell.
         thick = float(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).max())

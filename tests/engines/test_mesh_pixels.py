@@ -1,0 +1,77 @@
+"""The mesh engine's shortcuts: pixels come out as if every one of them had been worked out."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh import Mesh
+from vidswap.engines.mesh.maps import Maps, widen
+from vidswap.recipe import MeshEngine
+
+
+@pytest.fixture(scope="module")
+def swapping(scene, hopper):
+    engine = Mesh(MeshEngine())
+    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+    return engine, plan, scene.face(engine, plan, 2)
+
+
+@pytest.mark.parametrize("step", [1, 3, 7])
+def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(step):
+    rng = np.random.default_rng(4)
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (210, 173, 3), dtype=np.uint8), (0, 0), 1)
+    rows, cols = -(-210 // step) + 1, -(-173 // step) + 1
+    shift = np.zeros((rows, cols, 2), np.float32)
+    inner = (slice(rows // 4, rows // 2), slice(cols // 3, 2 * cols // 3))
+    shift[inner] = rng.normal(0, 2, (*shift[inner].shape[:2], 2))
+    shift = cv2.GaussianBlur(shift, (0, 0), 2)
+    maps = Maps(shift, shift, shift[..., 0])
+    move = import_module("vidswap.engines.mesh.render")._move
+    dense = widen(shift, step)[:210, :173]
+    y, x = np.mgrid[0:210, 0:173].astype(np.float32)
+    whole = cv2.remap(
+        picture, x + dense[..., 0], y + dense[..., 1], cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    moved = move(picture, maps, step)
+    assert (moved != picture).any()
+    np.testing.assert_array_equal(moved, whole)
+
+
+def test_strips_leave_no_trace(swapping, monkeypatch):
+    engine, plan, face = swapping
+    usual = engine.swap([face], [plan])[0].rgb
+    for pixels in (1, 1 << 24):
+        monkeypatch.setattr(import_module("vidswap.engines.mesh.blend"), "STRIP", pixels)
+        np.testing.assert_array_equal(engine.swap([face], [plan])[0].rgb, usual)
+
+
+def test_deep_pictures_come_out_as_others_do(swapping):
+    engine, plan, face = swapping
+    usual = engine.swap([face], [plan])[0].rgb
+    deep = engine.swap([replace(face, rgb=face.rgb.astype(np.uint16) * 257)], [plan])[0].rgb
+    assert deep.dtype == np.uint16
+    away = np.abs(deep / 257 - usual)
+    assert away.max() < 3
+    assert away.mean() < 0.5
+
+
+def test_eyes_and_mouth_are_looked_for_only_around_them(swapping):
+    """Nothing is lost at the edge of a place: there the soft border has ended."""
+    engine, plan, face = swapping
+    maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
+    mesh = engine._mesh
+    g = maps.geometry(face, plan, mesh, 1.0)
+    found = shut.openings(g, mesh, face.rgb.shape[:2], (0, 0), 1.5)
+    assert len(found.places) == 3
+    beyond = found.picture.copy()
+    for rows, columns in found.places:
+        assert found.picture[rows, columns].max() > 200
+        edge = found.picture[rows, columns]
+        assert not edge[[0, -1]].any()
+        assert not edge[:, [0, -1]].any()
+        beyond[rows, columns] = 0
+    assert not beyond.any()

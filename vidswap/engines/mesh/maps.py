@@ -1,0 +1,175 @@
+"""Where the mesh lies in one frame, before and after its move, and what each pixel shows of it."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vidswap.engines.mesh.plan import MeshPlan, aperture
+from vidswap.engines.mesh.regions import smoothstep
+from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
+from vidswap.types import F32, U8, U16, Bool, TargetFace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Geometry:
+    """A frame's mesh before and after the move."""
+
+    source: F32
+    """(542, 2) where each vertex lies in the target's picture, px of the box."""
+    moved: F32
+    """(542, 2) where it is drawn."""
+    depth: F32
+    """(542,) px, larger is farther."""
+    facing: F32
+    """(542,) [0, 1] how squarely the surface faces the camera."""
+    aperture: F32
+    """(2,) how far the target's eyes are open, against their width, image-left first."""
+
+
+def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) -> Geometry:
+    """Place the mesh in the box and move its features by the canonical offset."""
+    surface = face.at.mesh[: len(mesh.shape)]
+    pose = fit_pose(plan.shape, surface, mesh.rigid)
+    vertices = mesh.extend(surface)
+    vertices[:, :2] -= (face.box.left, face.box.top)
+    opened = aperture(face.at.mesh)
+    awake = np.clip(opened / np.maximum(aperture(plan.shape), 0.05), 0, 1)
+    offset = plan.offset + awake[0] * plan.lids[0] + awake[1] * plan.lids[1]
+    moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
+    facing = -mesh.normals(moved)[:, 2]
+    return Geometry(vertices[:, :2], moved[:, :2], moved[:, 2], facing.astype(np.float32), opened)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """What each cell of the box shows; a cell is a square of pixels."""
+
+    uv: F32
+    """(h, w, 2) layout coordinates."""
+    shift: F32
+    """(h, w, 2) px from a drawn pixel to where the target has it."""
+    alpha: F32
+    """(h, w) [0, 1] geometry's share: 0 outside the skin, at grazing angles and at folds."""
+
+
+def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -> Maps:
+    """Rasterise uv, shift and visibility on every ``step``-th pixel.
+
+    Args:
+        g: Geometry in px of the box.
+        mesh: The mesh's constants.
+        size: Height and width of the box.
+        step: Pixels per coarse cell.
+    """
+    rows, cols = -(-size[0] // step) + 1, -(-size[1] // step) + 1
+    corner = mesh.triangles
+    points = (g.moved + 0.5) / step - 0.5
+    far = g.depth[corner[:, 0]] + g.depth[corner[:, 1]] + g.depth[corner[:, 2]]
+    # Rings first: whatever is skin lies in front of them.
+    order = np.lexsort((-far, mesh.labels <= MOUTH))
+    triangle = rasterise(points, corner, (rows, cols), order).ravel()
+    covered = np.flatnonzero(triangle >= 0)
+    index = triangle[covered]
+    y, x = np.divmod(covered.astype(np.int32), cols)
+    value = _planes(points, g, mesh, index, x, y)
+    surface = mesh.labels[index] <= MOUTH
+    value[4] = surface * smoothstep(0.12, 0.42, value[4])
+    whole, skin = np.zeros((rows * cols, 5), np.float32), np.zeros((rows, cols), bool)
+    whole[covered], skin.ravel()[covered] = cv2.transpose(value), surface
+    u, v, *shift, alpha = cv2.split(whole.reshape(rows, cols, 5))
+    open_ = np.where(_folds(u, v, skin), np.float32(0), alpha)
+    # Never more than before, but without the stairs of whole cells.
+    alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
+    # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
+    smooth = cv2.GaussianBlur(cv2.merge(shift), (0, 0), 1.5)
+    smooth.reshape(-1, 2)[triangle < 0] = 0
+    return Maps(cv2.merge([u, v]), smooth, alpha)
+
+
+def _planes(
+    points: F32,
+    g: Geometry,
+    mesh: FaceMesh,
+    index: NDArray[np.int32],
+    x: NDArray[np.int32],
+    y: NDArray[np.int32],
+) -> F32:
+    """(5, N) u, v, shift and facing at cells (x, y), each on the triangle named by ``index``."""
+    corner = mesh.triangles
+    values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)[corner]
+    values = values.astype(np.float32)
+    table = np.moveaxis(affine(points, corner, values), 2, 1).reshape(len(corner), -1)
+    low = np.minimum(np.minimum(values[:, 0], values[:, 1]), values[:, 2])
+    high = np.maximum(np.maximum(values[:, 0], values[:, 1]), values[:, 2])
+    # Whole rows are gathered far faster than single numbers.
+    row = np.concatenate([table, low, high], 1).take(index, axis=0)
+    a, b, c, low, high = cv2.transpose(row).reshape(5, 5, -1)
+    value = a * x.astype(np.float32)
+    value += b * y.astype(np.float32)
+    value += c
+    # A sliver covers cells whose centre it misses: its plane must not run away there.
+    np.maximum(value, low, out=value)
+    return np.minimum(value, high, out=value)
+
+
+def _folds(u: F32, v: F32, skin: Bool) -> Bool:
+    """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear."""
+    right = np.maximum(np.abs(u[:, 1:] - u[:, :-1]), np.abs(v[:, 1:] - v[:, :-1]))
+    right *= skin[:, 1:] & skin[:, :-1]
+    down = np.maximum(np.abs(u[1:] - u[:-1]), np.abs(v[1:] - v[:-1]))
+    down *= skin[1:] & skin[:-1]
+    known = right[right > 0]
+    limit = 6 * float(np.median(known)) + 0.01 if len(known) else 1.0
+    jump = np.zeros(skin.shape, np.uint8)
+    jump[:, 1:] |= right > limit
+    jump[:, :-1] |= right > limit
+    jump[1:] |= down > limit
+    jump[:-1] |= down > limit
+    return cv2.dilate(jump, np.ones((3, 3), np.uint8)) > 0
+
+
+def widen(values: F32, step: int) -> F32:
+    """Coarse cells → pixels, cell centres where ``coarse_maps`` put them."""
+    if step == 1:
+        return values
+    size = (values.shape[1] * step, values.shape[0] * step)
+    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of the box that holds skin, on whole coarse cells."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    step: int
+
+    @classmethod
+    def around(cls, alpha: F32, step: int) -> "Window | None":
+        """Bounding cells of a coarse alpha with a margin of two; None when it is empty."""
+        rows, cols = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+        if not len(rows):
+            return None
+        height, width = alpha.shape
+        return cls(
+            max(int(rows[0]) - 2, 0), min(int(rows[-1]) + 3, height),
+            max(int(cols[0]) - 2, 0), min(int(cols[-1]) + 3, width), step,
+        )  # fmt: skip
+
+    def cells(self, values: F32) -> F32:
+        """The window of a coarse array."""
+        return values[self.top : self.bottom, self.left : self.right]
+
+    def pixels(self, picture: U8 | U16) -> U8 | U16:
+        """The window of a full-size array; smaller at the far edges of the box."""
+        s = self.step
+        return picture[self.top * s : self.bottom * s, self.left * s : self.right * s]
+
+    @property
+    def origin(self) -> tuple[int, int]:
+        """(x, y) of the first pixel."""
+        return self.left * self.step, self.top * self.step

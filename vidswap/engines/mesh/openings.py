@@ -1,0 +1,122 @@
+"""Eyes and mouth, which stay the target's: where they are, and the colour of the irises."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vidswap.engines.mesh.maps import Geometry
+from vidswap.engines.mesh.plan import MeshPlan
+from vidswap.engines.mesh.regions import smoothstep
+from vidswap.faces.appearance import IRISES
+from vidswap.faces.facemesh import EYE, MOUTH, SURFACE, FaceMesh
+from vidswap.types import F32, U8, U16, TargetFace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Openings:
+    """Eyes and mouth of one frame."""
+
+    picture: U8
+    """(h, w) 255 inside, soft at the edge."""
+    places: tuple[tuple[slice, slice], ...]
+    """Rows and columns around each; beyond them there is none."""
+
+
+def openings(
+    g: Geometry, mesh: FaceMesh, size: tuple[int, int], origin: tuple[int, int], soft: float
+) -> Openings:
+    """Draw eyes and mouth at full size: their edge is where viewers look.
+
+    Args:
+        g: Geometry in px of the box.
+        mesh: The mesh's constants.
+        size: Height and width of the part to draw.
+        origin: (x, y) of that part in the box.
+        soft: Standard deviation of the edge, px.
+    """
+    whole = np.zeros(size, np.uint8)
+    places = []
+    room = int(3 * soft) + 4
+    parts = [*np.split(np.flatnonzero(mesh.labels == EYE), 2), np.flatnonzero(mesh.labels == MOUTH)]
+    for part in parts:
+        corners = (g.moved - origin)[mesh.triangles[part]]
+        low = np.clip(np.floor(corners.min((0, 1))).astype(int) - room, 0, size[::-1])
+        high = np.clip(np.ceil(corners.max((0, 1))).astype(int) + room, 0, size[::-1])
+        if (low >= high).any():
+            continue
+        picture = np.zeros((high - low)[::-1], np.uint8)
+        _fill(picture, corners - low)
+        place = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        whole[place] = np.maximum(whole[place], cv2.GaussianBlur(picture, (0, 0), soft))
+        places.append(place)
+    return Openings(whole, tuple(places))
+
+
+def _fill(picture: U8, triangles: F32) -> None:
+    """Draw (N, 3, 2) triangles with 255, anti-aliased."""
+    for triangle in np.round(triangles * 16).astype(np.int32):
+        cv2.fillConvexPoly(picture, triangle, 255, cv2.LINE_AA, 4)
+
+
+def recolour_irises(
+    part: U8 | U16,
+    face: TargetFace,
+    g: Geometry,
+    plan: MeshPlan,
+    mesh: FaceMesh,
+    strength: float,
+    origin: tuple[int, int],
+) -> None:
+    """Give the target's irises the source's colour, in place; gaze, lids and highlights stay.
+
+    Args:
+        part: Pixels of the target, moved.
+        face: What the engine was given.
+        g: Geometry in px of the box.
+        plan: Constants of the track.
+        mesh: Constants of the mesh.
+        strength: [0, 1].
+        origin: (x, y) of ``part`` in the box.
+    """
+    if not plan.iris.any() or len(face.at.mesh) <= SURFACE:
+        return
+    top = np.float32(255 if part.dtype == np.uint8 else 65535)
+    dark = bool(plan.iris.mean() < 0)
+    # Nothing to colour on a shut lid; and in a narrow slit lashes would be brightened, not the iris.
+    low = 0.12 if dark else 0.17
+    awake = smoothstep(low, low + 0.08, g.aperture)
+    for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
+        high = np.ceil(point + 1.3 * radius).astype(int) + 1
+        view = part[corner[1] : high[1], corner[0] : high[0]]
+        if radius < 1.0 or view.size == 0 or opened <= 0:
+            continue
+        opening = np.zeros(view.shape[:2], np.uint8)
+        _fill(opening, eye - corner)
+        x = (np.arange(view.shape[1]) + corner[0] - point[0]).astype(np.float32)
+        y = (np.arange(view.shape[0]) + corner[1] - point[1]).astype(np.float32)
+        far = np.hypot(x, y[:, None]) / np.float32(radius)
+        share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
+        colour = view.astype(np.float32) / top
+        # Highlights belong to the lamp, not to the eye.
+        share *= 1 - smoothstep(0.45, 0.8, np.asarray(colour.max(-1)))
+        if not dark:
+            share *= smoothstep(0.3, 0.55, far)
+        gain = np.exp(share[..., None] * plan.iris)
+        view[:] = np.clip(colour * gain * top + 0.5, 0, top).astype(part.dtype)
+
+
+def _irises(
+    face: TargetFace, g: Geometry, mesh: FaceMesh, awake: F32, origin: tuple[int, int]
+) -> Iterator[tuple[F32, F32, float, F32, float]]:
+    """For each eye: first pixel, centre, radius, (N, 3, 2) triangles and how far it is open."""
+    eyes = np.split(np.flatnonzero(mesh.labels == EYE), 2)
+    for (centre, *rim), part, opened in zip(IRISES, eyes, awake.tolist(), strict=True):
+        middle = mesh.triangles[part].max()
+        place = np.add(origin, (face.box.left, face.box.top))
+        point = face.at.mesh[centre, :2] - place + (g.moved - g.source)[middle]
+        spokes = face.at.mesh[rim, :2] - face.at.mesh[centre, :2]
+        radius = float(np.linalg.norm(spokes, axis=1).mean())
+        corner = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
+        yield corner, point, radius, (g.moved - origin)[mesh.triangles[part]], opened
