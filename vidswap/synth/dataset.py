@@ -263,9 +263,11 @@ def draw_pair(
         size: Side, pixels.
         aligned: FFHQ crops instead of the camera's whole field.
     """
+    alone = render(source, size, aligned=aligned).rgb
+    # The window's head is at hand for the picture right after it.
     crop = ffhq_window(target) if aligned else None
     return (
-        render(source, size, aligned=aligned).rgb,
+        alone,
         render(target, size, crop=crop),
         render(swap_truth(source, target), size, crop=crop),
     )

@@ -24,6 +24,9 @@ def jit(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiled into its callers: no entry and no cache file of its own."""
-    compiled: Any = numba.njit(error_model="numpy")(function)  # type: ignore[no-untyped-call]
+    """Compiled into its callers: no entry and no cache file of its own.
+
+    Left to itself the compiler makes calls of most, which hand dozens of numbers over on the stack.
+    """
+    compiled: Any = numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-untyped-call]
     return compiled

@@ -62,7 +62,8 @@ def draw(screen: F32, triangles: NDArray[np.int32], buffers: Buffers) -> None:
                 u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * scale
                 v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * scale
                 w = 1 - u - v
-                if u < 0 or v < 0 or w < 0:
+                # One branch: they are hard to predict.
+                if min(u, v, w) < 0:
                     continue
                 near = u * az + v * bz + w * cz
                 if near > buffers.inverse[y, x]:

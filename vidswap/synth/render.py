@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,7 @@ def render(
         RecipeError: A size that cannot be drawn.
     """
     _check_size(size, size)
-    posed = assemble(head)
+    posed = _assembled(head)
     if crop is None and aligned:
         crop = window(project(posed.landmarks, head.pose))
     view = field_view(size, size) if crop is None else crop_view(crop, size)
@@ -135,7 +136,13 @@ def render_frame(heads: Sequence[HeadParams], width: int, height: int) -> Render
 
 def ffhq_window(head: HeadParams) -> Window:
     """FFHQ crop window of a head in normalised camera coordinates, for :func:`render`."""
-    return window(project(assemble(head).landmarks, head.pose))
+    return window(project(_assembled(head).landmarks, head.pose))
+
+
+@lru_cache(maxsize=1)
+def _assembled(head: HeadParams) -> Posed:
+    """The last head again: a crop is often asked for before the picture."""
+    return assemble(head)
 
 
 def _check_size(width: int, height: int) -> None:

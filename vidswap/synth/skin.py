@@ -54,6 +54,8 @@ def beard(rest: Vector, beards: tuple[float, float, float, float]) -> float:
     """How much beard covers a point."""
     x, y, z = abs(rest[0]), rest[1], rest[2]
     stubble, moustache, goatee, cheeks = beards
+    if max(stubble, moustache, goatee, cheeks) == 0:
+        return 0.0
     lip = blob(x, y - 0.245, 0.30, 0.055) * step(0.175, 0.215, y) * step(0.36, 0.28, x)
     corner = blob(x - 0.36, y - 0.38, 0.06, 0.15)
     chin = blob(x, y - 0.72, 0.26, 0.2) * step(0.5, 0.56, y)
@@ -95,7 +97,7 @@ def feature(x: float, y: float, wrinkles: float, mood: tuple[float, float, float
     under = blob(x, y - 0.575, 0.16, 0.035)
     philtrum = blob(x, y - 0.19, 0.022, 0.05)
     forehead = 0.0
-    if y < -0.6:
+    if -0.9 < y < -0.6 and x < 0.62:
         wave = np.sin((y + 0.03 * np.cos(5 * x)) * 62)
         forehead = (
             step(0.75, 1.0, wave)
@@ -106,7 +108,7 @@ def feature(x: float, y: float, wrinkles: float, mood: tuple[float, float, float
         )
     frown = blob(x - 0.06, y + 0.47, 0.012, 0.07) * mood[1]
     crow = 0.0
-    if x > 0.52:
+    if 0.54 < x < 0.72 and y < 0.3:
         turn = np.arctan2(y + 0.3, x - 0.44)
         crow = (
             step(0.6, 1.0, np.cos(turn * 9))
@@ -149,10 +151,14 @@ def spots(
 @inline
 def scalp(rest: Vector, cover: float, amount: float) -> float:
     """How much hair roots cover a point, from its signed distance to the hairline."""
-    if amount < 0.1 or cover < -0.2:
+    full = 0.62 if amount < 0.25 else 0.95
+    # The edge frays by less than .05.
+    if amount < 0.1 or cover < -0.09:
         return 0.0
+    if cover > 0.13:
+        return full
     edge = cover + 0.10 * (noise(rest[0] * 22, rest[1] * 22, rest[2] * 22) - 0.5)
-    return step(-0.03, 0.07, edge) * (0.62 if amount < 0.25 else 0.95)
+    return step(-0.03, 0.07, edge) * full
 
 
 @inline
@@ -185,7 +191,7 @@ def grown(a: Albedo, rest: Vector, p: Paint) -> Albedo:
         much = min(hairs * (0.7 + 0.5 * strands), 0.97)
         colour = mix(colour, shade(p.brow, 0.6 + 0.8 * strands), much)
         gloss *= 1 - 0.7 * hairs
-    if y < -0.4 and rest[2] < 0.6:
+    if -0.74 < y < -0.4 and rest[2] < 0.6:
         cover = brow(x, y, p.brows)
         colour = mix(colour, p.brow, cover)
         gloss *= 1 - 0.8 * cover
