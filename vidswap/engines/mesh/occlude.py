@@ -18,6 +18,8 @@ LEAST = 0.16
 """Log difference that is never held against a texel: folds, blushes, light that moves."""
 LOW = 0.6
 """Where an occluder ends, against the tolerance."""
+SAMPLES = 2048
+"""Cells, about, that exposure and a side light are fitted to."""
 SMALLEST = 0.012
 """Smallest occluder, as a share of the visible face."""
 
@@ -85,13 +87,15 @@ def occluded(looks: Looks, cells: U8 | U16, uv: F32, alpha: F32) -> F32 | None:
 
 def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
     """Take a robust plane off each of the differences (h, w), in place."""
-    rows, cols = np.nonzero(known)
+    # A plane has three numbers for each colour: some thousands of cells tell them.
+    place = np.flatnonzero(known)
+    place = place[:: max(len(place) // SAMPLES, 1)]
     height, width = known.shape
-    values = np.stack([a[known] for a in away])
+    rows, cols = np.divmod(place, width)
+    values = np.stack([a.ravel()[place] for a in away])
     design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5])
     design = design.astype(np.float32)
-    # Where the fit starts, and what holds it where little is known: no more than about right.
-    middle = np.median(values[:, :: max(len(rows) // 1024, 1)], axis=1)
+    middle = np.median(values, axis=1)
     fit = np.zeros((3, 3), np.float32)
     fit[:, 0] = middle
     for _ in range(4):
