@@ -17,6 +17,10 @@ from vidswap.types import F32, F64, U8, U16, Box
 
 SIDE = 250
 """Pixels to about which a face is reduced before its flow is taken."""
+ROOM = 28
+"""Reduced pixels around the face that are looked at, too: near its edge flow is worse."""
+STRIDE = 6
+"""Reduced pixels between the patches that flow is joined from: as exact as with 4, and cheaper."""
 SPREAD = 2.0
 """Standard deviation in reduced pixels over which it is averaged."""
 DOUBT = (0.02, 0.05)
@@ -35,6 +39,7 @@ class FlowMeter:
         self._dis = cv2.DISOpticalFlow_create(preset)  # type: ignore[attr-defined]
         # The preset stops at a quarter of the size: what it misses there, the texture trembles by.
         self._dis.setFinestScale(1)
+        self._dis.setPatchStride(STRIDE)
         self._index = -2
         self._picture: U8 | None = None
         self._mesh: F32 | None = None
@@ -69,13 +74,18 @@ class FlowMeter:
         head = np.round(self._mesh.mean(0) - last.mean(0))
         dx, dy = np.round(np.array(place) + head - self._origin).astype(int).tolist()
         height, width = before.shape
-        after = crop(after, dx, dy, dx + width, dy + height)
         scale = min(1.0, SIDE / max(height, width))
-        pair = [reduced(p, scale) for p in (before, after)]
-        if min(pair[0].shape) < 24:
+        # Only the face: what lies around it has no vertices.
+        room = ROOM / scale
+        low = np.clip(np.floor(last.min(0) - place - room), 0, (width, height)).astype(int)
+        high = np.clip(np.ceil(last.max(0) - place + room), 0, (width, height)).astype(int)
+        if (high - low).min() * scale < 24:
             return np.full((SURFACE, 2), np.nan, np.float32)
+        (left, top), (right, bottom) = low.tolist(), high.tolist()
+        after = crop(after, dx + left, dy + top, dx + right, dy + bottom)
+        pair = [reduced(p, scale) for p in (before[top:bottom, left:right], after)]
         flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), SPREAD)
-        at = ((last - place + 0.5) * scale - 0.5).astype(np.float32)
+        at = ((last - place - low + 0.5) * scale - 0.5).astype(np.float32)
         moved = cv2.remap(
             flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )

@@ -1,0 +1,88 @@
+"""Optical flow under a face mesh, against known motion."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.flow import FlowMeter
+from vidswap.types import Box
+
+SIZE = 480
+
+
+@pytest.fixture(scope="module")
+def skin():
+    """A picture with detail everywhere, larger than the frame."""
+    rng = np.random.default_rng(8)
+    noise = rng.normal(0, 1, (SIZE + 80, SIZE + 80, 3)).astype(np.float32)
+    fine, slow = (cv2.GaussianBlur(noise, (0, 0), s) * s for s in (2.0, 8.0))
+    return np.clip(128 + 60 * fine + 60 * slow, 0, 255).astype(np.uint8)
+
+
+def frame(skin, shift, zoom=1.0):
+    """What a camera sees that moved and came nearer."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
+    places = [(v - SIZE / 2 - d) / zoom + SIZE / 2 + 40 for v, d in zip((x, y), shift, strict=True)]
+    return cv2.remap(skin, *(p.astype(np.float32) for p in places), cv2.INTER_CUBIC)
+
+
+def face(scale, centre):
+    mesh = FaceMesh.load().shape.copy() * scale
+    mesh[:, :2] += np.subtract(centre, mesh[:, :2].mean(0))
+    return mesh.astype(np.float32)
+
+
+def footprint(mesh):
+    points = FaceMesh.load().extend(mesh)[:, :2]
+    low, high = np.floor(points.min(0)).astype(int), np.ceil(points.max(0)).astype(int) + 1
+    return Box(*low.tolist(), *high.tolist()).clip(SIZE, SIZE)
+
+
+def cut(picture, box):
+    return np.ascontiguousarray(picture[box.top : box.bottom, box.left : box.right])
+
+
+@pytest.mark.parametrize("scale", [60, 130])
+def test_flow_is_finer_than_landmarks(skin, scale):
+    """Each point moves by a fraction of a pixel of its own; the landmarks tremble by more."""
+    rng = np.random.default_rng(1)
+    views = [((0.0, 0.0), 1.0), ((0.7, -0.4), 1.02), ((5.9, 2.3), 1.03)]
+    still = face(scale, (230, 250))
+    meter, before = FlowMeter(), None
+    for index, (shift, zoom) in enumerate(views):
+        mesh = still.copy()
+        mesh[:, :2] = SIZE / 2 + zoom * (still[:, :2] - SIZE / 2) + shift
+        mesh[:, :2] += rng.normal(0, 0.8, (len(mesh), 2))
+        box = footprint(mesh)
+        flow = meter.step(index, cut(frame(skin, shift, zoom), box), box, mesh)
+        if before is None:
+            assert np.isnan(flow).all()
+        else:
+            (old_shift, old_zoom), old = before
+            there = SIZE / 2 + zoom * (old - SIZE / 2 - old_shift) / old_zoom + shift
+            assert np.sqrt(((old + flow - there) ** 2).mean()) < 0.1
+        before = (shift, zoom), mesh[:, :2]
+
+
+def test_nothing_is_known_after_a_gap(skin):
+    meter, mesh = FlowMeter(), face(100, (240, 240))
+    box = footprint(mesh)
+    picture = cut(frame(skin, (0, 0)), box)
+    for index, known in ((0, False), (1, True), (3, False), (4, True)):
+        assert np.isfinite(meter.step(index, picture, box, mesh)).all() == known
+
+
+@pytest.mark.parametrize("centre", [(20, 240), (240, 470), (-200, 240), (471, 9)])
+def test_a_face_that_leaves_the_frame_is_no_accident(skin, centre):
+    mesh = face(100, centre)
+    box = footprint(mesh)
+    if not box.width or not box.height:
+        box = Box(0, 200, 2, 300)
+    meter = FlowMeter()
+    meter.step(0, cut(frame(skin, (0, 0)), box), box, mesh)
+    flow = meter.step(1, cut(frame(skin, (0.5, 0)), box), box, mesh)
+    assert flow.shape == (468, 2)
+    inside = (np.abs(mesh[:, :2] - SIZE / 2) < SIZE / 2 - 12).all(1)
+    if np.isfinite(flow).all() and inside.any():
+        assert np.sqrt(((flow - (0.5, 0))[inside] ** 2).mean()) < 0.25
