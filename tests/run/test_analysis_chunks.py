@@ -21,6 +21,7 @@ from vidswap.errors import MediaError, StateError
 from vidswap.media.pictures import write_pictures
 from vidswap.media.probe import probe
 from vidswap.recipe import Recipe, TrackOptions
+from vidswap.run import analyse as analysing
 from vidswap.run import analyse_span as one_span
 from vidswap.run.analyse import analyse, merge
 from vidswap.run.analyse_workers import analyse_spans
@@ -279,6 +280,21 @@ def test_a_read_error_names_its_file_and_keeps_the_spans_before_it(tmp_path, mon
     assert said == ["resuming: 2 of 3 spans are analysed"]
     analyse(clip, parts, tmp_path / "other", MESH)
     assert digests(folder) == digests(tmp_path / "other")
+
+
+@pytest.mark.parametrize(("limit", "apart"), [(17, [(3, 1)]), (18, [])])
+def test_long_analyses_leave_nothing_in_the_process(tmp_path, monkeypatch, limit, apart):
+    clip = probe(write_clip(tmp_path / "plain.mp4", Clip(frames=18, width=64, height=48)))
+    given = []
+
+    def elsewhere(task, todo, workers, progress):
+        given.append((len(todo), workers))
+
+    monkeypatch.setattr(analysing, "APART", limit)
+    monkeypatch.setattr(analysing, "analyse_spans", elsewhere)
+    recipe = Recipe(track=TrackOptions(samples=1, span=6))
+    analyse(clip, recipe, tmp_path / "w", MESH)  # what nobody did is done when spans are joined
+    assert given == apart
 
 
 @pytest.mark.slow

@@ -71,6 +71,35 @@ def test_people_and_pairs(tmp_path):
     assert np.abs(truth - again).mean() < 2
 
 
+def test_expressive_sets_talk_and_blink(tmp_path):
+    plan = replace(PLAN, count=40, size=16, shard=40, expressive=True)
+    _write(plan, tmp_path)
+    plain = np.stack([sample(s).vector() for s in range(40, 80)])
+    lively = np.load(tmp_path / "00000_params.npy")
+    for name in ("jaw", "blink_left"):
+        (column,) = [i for i, n in enumerate(HeadParams().names()) if n.endswith(name)]
+        assert (lively[:, column] > 0.2).mean() > 0.4 > (plain[:, column] > 0.2).mean()
+    changed = {n for n, c in zip(HeadParams().names(), (plain != lively).any(0), strict=True) if c}
+    assert {n.rpartition(".")[2] for n in changed} == {
+        "jaw",
+        "blink_left",
+        "blink_right",
+        "yaw",
+        "pitch",
+    }
+    with pytest.raises(StateError, match="another data set"):
+        _write(replace(plan, expressive=False), tmp_path)
+
+
+def test_sets_of_before_there_were_expressive_ones_go_on(tmp_path):
+    _write(PLAN, tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["plan"]["expressive"]
+    path.write_text(json.dumps(manifest))
+    assert _write(PLAN, tmp_path)[0] == 0
+
+
 def test_another_set_is_in_the_way(tmp_path):
     _write(replace(PLAN, count=1), tmp_path)
     with pytest.raises(StateError, match="another data set"):

@@ -71,7 +71,11 @@ PARTNER = ("method.centres='partner'", "method.parameters=1.0")
         ("parser", ()),
         ("landmarks", ()),
         ("encoder", ()),
-        ("encoder", ("method.features=4.0",)),
+        ("encoder", ("method.features=4.0", "data.mirror=true")),
+        (
+            "encoder",
+            ("method.generator_rate=1.0", "method.keep_every=2", "method.identity_every=2"),
+        ),
         ("latentswap", ()),
     ],
 )
@@ -142,6 +146,31 @@ def test_mixer_learns_from_true_swaps(tiny, judges, data32, pairs32, tmp_path):
     assert all(torch.allclose(before[k], after[k], atol=2e-3) for k in before)
     with pytest.raises(RecipeError, match="no true swaps"):
         train(tiny("latentswap", *changes, path=data32), tmp_path / "none")
+    with pytest.raises(RecipeError, match=r"data\.mirror: method\.truth"):
+        train(tiny("latentswap", *changes, "data.mirror=true", path=pairs32), tmp_path / "mirrored")
+
+
+def test_a_generator_learns_on_beside_its_encoder(tiny, judges, data32, tmp_path):
+    """Its synthesis does; its mapping, and with it what every code means, stays."""
+    recipe = tiny(
+        "encoder", "loop.steps=2", "loop.average=0.0", "data.size=32", *_needs("encoder", judges),
+        *SMALL["encoder"], "method.generator_rate=1.0", "method.keep_every=2", path=data32,
+    )  # fmt: skip
+    _, learned = train(recipe, tmp_path).exports
+    assert [bool(row["keep"]) for row in read_log(tmp_path)] == [False, True]
+    before, after = (zoo.load_file(path) for path in (judges["stylegan2"], learned))
+    for name, same in (("mapping", True), ("synthesis", False)):
+        old, new = (net.get_submodule(name).state_dict() for net in (before, after))
+        assert all(torch.equal(old[k], new[k]) for k in old) == same, name
+
+
+def test_known_codes_forbid_mirrored_pictures(tiny, judges, data32, tmp_path):
+    known = (
+        "data.size=32", *_needs("encoder", judges), *SMALL["encoder"], "method.known='data'",
+        "data.mirror=true",
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match=r"data\.mirror: method\.known"):
+        train(tiny("encoder", *known, path=data32), tmp_path / "encoder")
 
 
 def test_a_wrong_network_is_named(tiny, judges, tmp_path):

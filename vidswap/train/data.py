@@ -51,6 +51,19 @@ class Pictures:
         """Whether something is known of every picture."""
         return name in self.arrays
 
+    def unmirrored(self, option: str) -> None:
+        """Refuse to mirror pictures of which something is known that a mirror would change.
+
+        Args:
+            option: Dotted name of what needs that, for the message.
+
+        Raises:
+            RecipeError: The pictures are mirrored.
+        """
+        if self.mirror:
+            message = f"data.mirror: {option} knows the pictures' codes as they are, not mirrored"
+            raise RecipeError(message, stage="train")
+
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """Some rows as tensors.
 

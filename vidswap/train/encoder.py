@@ -95,6 +95,7 @@ class EncoderTraining:
             return None
         if not data.has("parameters"):
             raise RecipeError("method.known: the data have no parameters", stage="train")
+        data.unmirrored("method.known")
         table = data.arrays["parameters"]
         return torch.from_numpy(codes_of(table, self.generator.z_dim, recipe.loop.seed))
 
@@ -178,12 +179,8 @@ class EncoderTraining:
     def pictures(self, batch: Batch) -> Tensor:
         """Pairs of true and encoded pictures."""
         codes = self.averages["encoder"](read_by(self.network, batch["pictures"]))
-        synthesis = (
-            self.averages["generator"].get_submodule("synthesis")
-            if self.drawn_before is not None
-            else self.generator.synthesis
-        )
-        drawn = synthesis(codes)
+        generator = self.averages.get("generator", self.generator)
+        drawn = generator.get_submodule("synthesis")(codes)
         return torch.stack([batch["pictures"], drawn], 1).flatten(0, 1)
 
     def exports(self) -> list[Export]:

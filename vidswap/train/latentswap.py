@@ -87,6 +87,7 @@ class LatentSwapTraining:
                 "method.truth: the data hold no true swaps", hint="vidswap synth pairs DIR",
                 stage="train",
             )  # fmt: skip
+        data.unmirrored("method.truth")
         assert self.encoder is not None
         names, codes = ("source", "pictures", "truth"), list[Tensor]()
         for start in range(0, len(data), BATCH):
