@@ -229,6 +229,9 @@ class RunOptions:
     compile: bool = False
     """Encode and generate through ``torch.compile``: faster frames after a minute or two each; needs
     a C++ compiler, and does without where there is none."""
+    winograd: bool = True
+    """Convolve by minimal filtering on the CPU where that is quicker; needs Numba, and does without
+    where it is not installed. Takes four times the memory of the convolutions it serves."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

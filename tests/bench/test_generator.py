@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import call  # noqa: F401 - the fixture
 from vidswap.bench.generator import FORMS, Plan, goals, measure, table
-from vidswap.bench.generator_work import work
+from vidswap.bench.generator_work import _per_peak, work
 from vidswap.bench.peak import bf16_units
 from vidswap.errors import VidswapError
 
@@ -37,10 +37,9 @@ def test_ours_equals_the_reference(small):
     assert row["equal"]
     assert row["errors"]["eager"]["max"] < 1e-4
     assert 1e-4 < row["errors"]["bf16"]["rms"] < 0.1  # a lower precision that really was used
-    assert row["ours"] == "eager"
+    assert row["ours"] in {"eager", "winograd"}  # too small for minimal filtering: the same twice
     assert "compiled" not in row["seconds"]
     assert row["gflop"] == pytest.approx(work(16) / 1e9, abs=0.05)
-    assert row["share"] == pytest.approx(row["gflops"] / max(row["peak_gflops"].values()), abs=0.01)
     assert 0 < row["share"] < 1.2
     assert any("not asked for" in remark for remark in row["remarks"])
     assert row["bf16_units"] is bf16_units()
@@ -50,9 +49,20 @@ def test_ours_equals_the_reference(small):
 
 def test_table_shows_every_figure(small):
     text = table(small[0])
-    for word in (*("published", "eager", "compiled", "bf16"), "GFLOP/s", "peak", "1 thread"[2:]):
+    for word in (
+        *("published", "eager", "compiled", "winograd", "bf16"),
+        "GFLOP/s",
+        "peak",
+        "1 thread"[2:],
+    ):
         assert word in text
     assert "not asked for" in text
+
+
+def test_shares_are_of_the_peak_of_the_same_round():
+    """A clock that halves between rounds changes neither."""
+    speeds = {"product": [8.0, 16.0], "loop": [10.0, 20.0]}
+    assert _per_peak([0.4, 0.2], speeds) == pytest.approx([0.25, 0.25])
 
 
 def test_goals():
@@ -69,7 +79,7 @@ def test_goals():
     # Where bf16 is emulated, being slow at it is no failure.
     last = goals([{**row, "bf16_units": False, "bf16_times_own_fp32": 0.4}])[-1]
     assert (last["reached"], last["met"]) == (0.4, None)
-    assert set(FORMS) == {"reference", "eager", "compiled", "bf16"}
+    assert set(FORMS) == {"reference", "eager", "compiled", "winograd", "bf16"}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from tests.models.seeded import GOLDEN, golden
 from vidswap import zoo
 from vidswap.errors import ShapeError
+from vidswap.models.winograd import accelerate
 from vidswap.weights.convert import convert
 from vidswap.weights.rules import stylegan2
 
@@ -92,3 +93,15 @@ def test_discriminator():
         fixture.check("logits2", network(x["image2"]))
     with pytest.raises(ShapeError, match="not a multiple"):
         network(x["image4"].repeat(2, 1, 1, 1)[:6])
+
+
+@pytest.mark.slow  # compiles for every width
+def test_minimal_filtering_keeps_the_golden_pictures():
+    fixture = golden("rosinality_g256")
+    network = zoo.load_official("stylegan2-generator", nested(fixture.weights())).freeze()
+    assert accelerate(network)
+    x = fixture.inputs()
+    with torch.no_grad():
+        picture = network.synthesis(x["wplus"])
+    fixture.check("image_wplus", picture)
+    fixture.check("image_wplus.crop", picture)

@@ -22,9 +22,14 @@ from vidswap.models.compiled import Compiled, channels_last
 from vidswap.models.e4e import Encoder, EncoderConfig
 from vidswap.models.irse import ArcFace
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
+from vidswap.models.winograd import accelerate
 
 REFERENCE, EAGER, COMPILED, BF16 = "reference", "eager", "compiled", "bf16"
+WINOGRAD = "winograd"
+NO_NUMBA = 'winograd: needs Numba: pip install "vidswap[fast]"'
 NO_UNITS = "no bf16 units: emulated, not compiled, goal not applicable"
+PEAKS = 3
+"""Measurements of the peak a round, of which the best counts: they are short."""
 Forms = Mapping[str, Callable[[], Tensor]]
 
 
@@ -68,9 +73,11 @@ def generator_forms(size: int, batch: int, *, compiled: bool) -> tuple[Forms, fl
     ws = torch.randn(batch, network.num_ws, network.style_dim)
     fast = Compiled(network.synthesis, batch, enabled=compiled)
     small = Compiled(_autocast(network.synthesis), batch, enabled=compiled and bf16_units())
+    filtered = copy.deepcopy(network.synthesis)
     forms = {
         REFERENCE: lambda: reference.synthesis(network.synthesis, ws),
         EAGER: lambda: network.synthesis(ws),
+        WINOGRAD: (lambda: filtered(ws)) if accelerate(filtered) else None,
         COMPILED: lambda: fast(ws),
         BF16: lambda: small(ws),
     }
@@ -95,11 +102,13 @@ def encoder_forms(name: str, batch: int, *, compiled: bool) -> tuple[Forms, floa
         with counter:
             network(x)
     eager, last = network, channels_last(copy.deepcopy(network))
+    filtered = copy.deepcopy(last)
     fast = Compiled(last, batch, enabled=compiled)
     small = Compiled(_autocast(last), batch, enabled=compiled and bf16_units())
     forms = {
         REFERENCE: lambda: eager(x),
         EAGER: lambda: last(x.contiguous(memory_format=torch.channels_last)),
+        WINOGRAD: (lambda: filtered(x)) if accelerate(filtered) else None,
         COMPILED: lambda: fast(x),
         BF16: lambda: small(x),
     }
@@ -115,11 +124,16 @@ def _autocast(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
 
 
 def _usable(
-    forms: Forms, fast: Mapping[str, Compiled], operations: float
+    forms: Mapping[str, Callable[[], Tensor] | None],
+    fast: Mapping[str, Compiled],
+    operations: float,
 ) -> tuple[Forms, float, list[str]]:
     """Run every form once; drop those that turned out not to be compiled, but for bf16."""
     kept, remarks = {}, []
     for name, form in forms.items():
+        if form is None:
+            remarks.append(NO_NUMBA)
+            continue
         with torch.no_grad():
             form()
         remark = fast[name].remark if name in fast else None
@@ -149,7 +163,7 @@ def measure(forms: Forms, rounds: int) -> dict[str, Any]:
                 results[name] = form()
                 seconds[name].append(time.process_time() - began)
             for name, speed in peaks.items():
-                speeds[name].append(speed())
+                speeds[name].append(max(speed() for _ in range(PEAKS)))
     first = next(iter(forms))
     return {
         "seconds": {n: statistics.median(s) for n, s in seconds.items()},
@@ -159,7 +173,15 @@ def measure(forms: Forms, rounds: int) -> dict[str, Any]:
         },
         "errors": {n: _error(r, results[first]) for n, r in results.items()},
         "peak": {n: statistics.median(s) for n, s in speeds.items()},
+        # Of each round's own peak: what the processor can do changes within minutes.
+        "share": {n: statistics.median(_per_peak(s, speeds)) for n, s in seconds.items()},
     }
+
+
+def _per_peak(seconds: list[float], speeds: Mapping[str, list[float]]) -> list[float]:
+    """1 / operations that the peak of the same round would have done in each of these times."""
+    peaks = [max(of) for of in zip(*speeds.values(), strict=True)]
+    return [1 / (s * p) for s, p in zip(seconds, peaks, strict=True)]
 
 
 def _error(ours: Tensor, expected: Tensor) -> dict[str, float]:

@@ -73,6 +73,8 @@ class Execution:
     """How faces become codes, for engines that work on codes."""
     compiled: bool = False
     """Compile the networks that run for every frame."""
+    winograd: bool = False
+    """Convolve by minimal filtering on the CPU where that is quicker and can be had."""
 
 
 def create(options: EngineOptions, execution: Execution | None = None) -> SwapEngine:

@@ -4,15 +4,16 @@ Source: Deng et al., ArcFace, 2019; Hu et al., Squeeze-and-Excitation Networks, 
 improved-residual variant of TreB1eN/InsightFace_Pytorch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from vidswap.checks import check_shape
+from vidswap.models.winograd import Finish, Winograd, usable
 
 DEPTHS = (3, 4, 14, 3)
 WIDTHS = (64, 128, 256, 512)
@@ -75,6 +76,7 @@ class Bottleneck(nn.Module):
         self.norm2 = nn.BatchNorm2d(outputs)
         self.attention = SqueezeExcite(outputs)
         self.stride = stride
+        self.winograd: tuple[Winograd | None, Winograd | None] | None = None
         self.shortcut: nn.Module | None = None
         if inputs != outputs:
             conv = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
@@ -85,9 +87,51 @@ class Bottleneck(nn.Module):
         short = (
             x[:, :, :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
         )
-        y = self.act(self.conv1(self.norm1(x)))
-        total: Tensor = self.attention(self.norm2(self.conv2(y))) + short
+        total: Tensor = self.attention(self._second(self._first(x))) + short
         return total
+
+    def _first(self, x: Tensor) -> Tensor:
+        conv = self.winograd[0] if self._quick(x, self.conv1) and self.winograd else None
+        if conv is None:
+            return self.act(self.conv1(self.norm1(x)))
+        scale, shift = _affine(self.norm1)
+        one = torch.ones_like(self.act.weight)
+        finish = Finish(one[None], torch.zeros_like(one), self.act.weight)
+        return conv(x, scale[None], shift, finish)
+
+    def _second(self, y: Tensor) -> Tensor:
+        conv = self.winograd[1] if self._quick(y, self.conv2) and self.winograd else None
+        if conv is None:
+            return self.norm2(self.conv2(y))
+        scale, shift = _affine(self.norm2)
+        one = torch.ones_like(scale)
+        return conv(y, one[None], torch.zeros_like(one), Finish(scale[None], shift, one))
+
+    def _quick(self, x: Tensor, conv: nn.Conv2d) -> bool:
+        if self.winograd is None or self.training or not usable(x, *conv.weight.shape[1::-1]):
+            return False
+        if conv.weight.requires_grad:
+            self.winograd = None
+            return False
+        return True
+
+    def accelerate(self) -> None:
+        """Prepare the quicker form for frozen weights on the CPU, see :mod:`vidswap.models.winograd`."""
+        if not self.training and not self.conv1.weight.requires_grad:
+            second = None if self.stride > 1 else Winograd.of(self.conv2.weight)
+            self.winograd = Winograd.of(self.conv1.weight), second
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
+        self.winograd = None
+        super()._load_from_state_dict(state_dict, *args)
+
+
+def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """(C,) scale and shift that a batch norm amounts to in evaluation."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
 
 
 class Trunk(nn.Module):

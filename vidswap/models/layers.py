@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vidswap.models.winograd import Finish, Winograd, smoothed, usable
+
 SQRT2 = math.sqrt(2.0)
 SLOPE = 0.2
 
@@ -98,6 +100,8 @@ class ModulatedConv(nn.Module):
         self.register_buffer("energy", None, persistent=False)
         self.blur: Tensor
         self.energy: Tensor | None
+        self.accelerated = False
+        self.winograd: Winograd | None = None
 
     def forward(
         self,
@@ -130,8 +134,7 @@ class ModulatedConv(nn.Module):
         return total
 
     def _convolve(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        style = self.affine(w) * self.scale
-        demodulation = torch.rsqrt(style.square() @ self._energy().t() + 1e-8)
+        style, demodulation = self._factors(w)
         x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
             y = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
@@ -139,6 +142,41 @@ class ModulatedConv(nn.Module):
         else:
             y = functional.conv2d(x, self.weight, padding=self.padding)
         return y, demodulation[:, :, None, None].to(y.dtype)
+
+    def _factors(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, inputs) factors of the activations and (B, outputs) of the results."""
+        style = self.affine(w) * self.scale
+        return style, torch.rsqrt(style.square() @ self._energy().t() + 1e-8)
+
+    def finished(
+        self, x: Tensor, w: Tensor, offset: Tensor, noise: Tensor | None, gain: float
+    ) -> Tensor | None:
+        """The quicker form of ``forward`` with noise and leaky ReLU; None where it does not serve.
+
+        Args:
+            x: (B, inputs, H, W)
+            w: (B, style_dim)
+            offset: (outputs,)
+            noise: (B or 1, 1, H', W') or (H', W'), to be added as it is.
+            gain: Factor on the convolution.
+
+        Returns:
+            (B, outputs, H', W'), channels last, or ``None``.
+        """
+        outputs, inputs = self.weight.shape[:2]
+        if not self.accelerated or not usable(x, inputs, outputs):
+            return None
+        if self.weight.requires_grad:
+            self._forget()
+            return None
+        style, demodulation = self._factors(w)
+        maps = None if noise is None else noise.view(-1, 1, *noise.shape[-2:])
+        finish = Finish(demodulation * gain, offset, torch.full_like(offset, SLOPE), maps)
+        if self.winograd is not None:
+            return self.winograd(x, style, torch.zeros_like(style[0]), finish)
+        x = x * style[:, :, None, None]
+        y = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+        return smoothed(y, finish)
 
     def _energy(self) -> Tensor:
         """(outputs, inputs) squared weights summed over the kernel."""
@@ -154,8 +192,18 @@ class ModulatedConv(nn.Module):
         self.weight.data = weight.transpose(0, 1) if self.up else weight
         self.energy = self.weight.detach().square().sum((2, 3))
 
+    def accelerate(self) -> None:
+        """Prepare the quicker form for frozen weights on the CPU, see :mod:`vidswap.models.winograd`."""
+        if self.weight.shape[-1] == 3 and not self.weight.requires_grad:
+            self.accelerated = True
+            self.winograd = None if self.up else Winograd.of(self.weight)
+
+    def _forget(self) -> None:
+        self.accelerated, self.winograd = False, None
+
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], *args: Any) -> None:
         self.energy = None
+        self._forget()
         super()._load_from_state_dict(state_dict, *args)
 
 
@@ -217,6 +265,11 @@ class StyledConv(nn.Module):
         Returns:
             (B, outputs + injected, H', W')
         """
+        if features is None and regions is None:
+            added = None if noise is None else noise * (self.strength * SQRT2)
+            quick = self.conv.finished(x, w, self.bias * SQRT2, added, SQRT2)
+            if quick is not None:
+                return quick if self.clamp is None else quick.clamp_(-self.clamp, self.clamp)
         bias = (self.bias * SQRT2).to(x.dtype)[None, :, None, None]
         y = self.conv(x, w, bias[:, : self.outputs], gain=SQRT2, regions=regions)
         strength = (self.strength * SQRT2).to(x.dtype)

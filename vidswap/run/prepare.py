@@ -127,7 +127,7 @@ def engine_of(request: Request) -> SwapEngine:
     """
     recipe = request.recipe
     run = recipe.run
-    how = Execution(device_of(recipe), run.precision, recipe.invert, run.compile)
+    how = Execution(device_of(recipe), run.precision, recipe.invert, run.compile, run.winograd)
     return create(recipe.engine, how)
 
 

@@ -72,6 +72,7 @@ class LatentSwap:
         self._batch = alone if how.device == "cpu" else GPU_BATCH
         # For the very batch that is asked for: a larger one would be filled up with repeats.
         self.networks.compiled = self._batch if how.compiled else 0
+        self.networks.winograd = how.winograd and how.device == "cpu"
 
     @property
     def size(self) -> int:

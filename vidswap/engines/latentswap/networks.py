@@ -19,6 +19,7 @@ from vidswap.models.e4e import Autoencoder, Encoder
 from vidswap.models.latentswap import LatentMixer
 from vidswap.models.layers import freeze
 from vidswap.models.stylegan2 import StyleGAN2
+from vidswap.models.winograd import accelerate
 from vidswap.types import F32, U8
 from vidswap.weights import formats, manifest
 from vidswap.weights.cache import Store, hash_file
@@ -107,6 +108,7 @@ class Networks:
         store: The weights folder; the user's by default.
         compiled: Faces at once that generator and encoder are compiled for; 0 does not compile them.
             Tuned generators serve one track each and are never compiled.
+        winograd: Convolve on the CPU by minimal filtering where that is quicker.
 
     Raises:
         WeightsError: Missing, of the wrong kind, or made for other codes.
@@ -117,6 +119,7 @@ class Networks:
     precision: str = "fp32"
     store: Store = field(default_factory=Store.default)
     compiled: int = 0
+    winograd: bool = False
     _tuned: dict[Path, nn.Module] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -284,6 +287,8 @@ class Networks:
     def _ready(self, network: nn.Module) -> nn.Module:
         channels_last(network.to(self.device))
         freeze(network)
+        if self.winograd:
+            accelerate(network)
         return network
 
     def _part(self, role: str) -> nn.Module | None:
