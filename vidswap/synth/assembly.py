@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from vidswap.synth import parts
 from vidswap.synth.anatomy import SURFACE, cage
-from vidswap.synth.camera import MIDDLE, PIVOT, direction, place, rotation
+from vidswap.synth.camera import MIDDLE, PIVOT, direction, place, project, rotation
 from vidswap.synth.form import Form, build
 from vidswap.synth.hair import hair, hairline, skin_around
-from vidswap.synth.layout import Layout, layout, settle
+from vidswap.synth.layout import Layout, along, layout, settle
 from vidswap.synth.occluders import occluder
 from vidswap.synth.paint import hsv
 from vidswap.synth.params import HeadParams, Light
@@ -37,6 +37,8 @@ class Posed:
     """(M, 3) those triangles of the mesh that cast shadows."""
     landmarks: F64
     """(478, 3) against the camera."""
+    flat: F64
+    """(478, 2) the same in normalised camera coordinates."""
 
 
 def assemble(head: HeadParams) -> Posed:
@@ -52,7 +54,9 @@ def assemble(head: HeadParams) -> Posed:
     turn = rotation(pose.yaw, pose.pitch, pose.roll)
     landmarks = np.concatenate([form.surface[:SURFACE], _irises(form, head)])
     shared = layout(tuple(p.shape for p in found))
-    return Posed(_join(found, shared, turn, head), shared.casting, place(landmarks, pose, turn))
+    landmarks = place(landmarks, pose, turn)
+    mesh = _join(found, shared, turn, head)
+    return Posed(mesh, shared.casting, landmarks, project(landmarks, pose))
 
 
 def _irises(form: Form, head: HeadParams) -> F64:
@@ -136,10 +140,8 @@ def cast(posed: Posed, light: Light) -> Shadow:
     axes[:, :3] = np.stack([side, up, key])
     axes[:2] *= SHADOW_SIDE / (2 * MARGIN)
     axes[:, 3] = [SHADOW_SIDE / 2, SHADOW_SIDE / 2, 20.0] - (axes[:, :3] * middle).sum(1)
-    seen, origin = np.empty_like(points), np.zeros(3)
-    still = np.vstack([axes[:, :3], origin])
-    middle = np.zeros(len(points))
-    settle(points.astype(np.float64), middle, (still, still), (axes[:, 3].copy(), origin), seen)
+    seen = np.empty_like(points)
+    along(points, axes, seen)
     buffers = empty(SHADOW_SIDE, SHADOW_SIDE)
     draw(seen, posed.casting, buffers)
     return Shadow(buffers.inverse, axes.astype(np.float32))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vidswap.ops.ffhq import Window
+from vidswap.synth.jit import jit
 from vidswap.synth.params import Pose
-from vidswap.types import F64
+from vidswap.types import F32, F64
 
 PIVOT = np.array([0.0, 0.25, 0.95])
 """About which a head turns: the top of the spine."""
@@ -78,15 +79,40 @@ def transform(points: F64, turn: F64) -> F64:
     return np.asarray(x * turn[:, 0] + y * turn[:, 1] + z * turn[:, 2], np.float64)
 
 
+def focal(pose: Pose) -> float:
+    """Normalised camera units of one unit at depth 1."""
+    return 2 * pose.distance / pose.field_height
+
+
 def project(points: F64, pose: Pose) -> F64:
     """(V, 2) normalised camera coordinates of (V, 3) points before the camera."""
-    focal = 2 * pose.distance / pose.field_height
-    depth = points[:, 2]
-    return np.stack([points[:, 0] / depth * focal, points[:, 1] / depth * focal], 1)
+    depth = points[:, 2:]
+    flat: F64 = points[:, :2] / depth * focal(pose)
+    return flat
 
 
-def to_pixels(points: F64, view: View, samples: int = 1) -> F64:
-    """(V, 2) normalised coordinates to pixels, or to samples where pixels have several a side."""
+@jit
+def onto(points: F32, focal: float, matrix: F64, samples: int, out: F32) -> None:
+    """Points before the camera as the rasteriser takes them: :func:`project` and :func:`to_pixels`.
+
+    Args:
+        points: (V, 3)
+        focal: Normalised units at depth 1.
+        matrix: (2, 3) of a view.
+        samples: Per pixel along each side.
+        out: (V, 3) x and y in samples, 1 / depth; drawn into.
+    """
+    for v in range(points.shape[0]):
+        deep = np.float64(points[v, 2])
+        x, y = points[v, 0] / deep * focal, points[v, 1] / deep * focal
+        for k in range(2):
+            pixel = x * matrix[k, 0] + y * matrix[k, 1] + matrix[k, 2]
+            out[v, k] = pixel * samples + (samples - 1) / 2
+        out[v, 2] = np.float32(1) / points[v, 2]
+
+
+def to_pixels(points: F64, view: View) -> F64:
+    """(V, 2) normalised coordinates to pixels."""
     m = view.matrix
-    x, y = (points[:, 0] * row[0] + points[:, 1] * row[1] + row[2] for row in m)
-    return np.stack([x * samples + (samples - 1) / 2, y * samples + (samples - 1) / 2], 1)
+    x, y = points.T
+    return np.stack([x * row[0] + y * row[1] + row[2] for row in m], 1)

@@ -1,14 +1,15 @@
 """Identity and expression as displacements of the cage, then jaw, lids and eyeballs."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.synth.anatomy import EYES, LIPS_INNER, cage
-from vidswap.synth.jit import jit
+from vidswap.synth.jit import inline, jit
+from vidswap.synth.noise import Vector, bell
 from vidswap.synth.params import Expression, Identity
 from vidswap.types import F64
 
@@ -78,6 +79,17 @@ def _field(bumps: tuple[Bump, ...], points: F64) -> F64:
     return out
 
 
+class Lids(NamedTuple):
+    """Which skin follows the lids of one eye."""
+
+    rows: NDArray[np.int64]
+    """(V,) vertices of the cage."""
+    upper: F64
+    """(V, 7) share of each upper lid vertex' move."""
+    lower: F64
+    """(V, 7)"""
+
+
 @dataclass(frozen=True)
 class Fields:
     """Displacements of the cage at value 1, and which skin follows which lid."""
@@ -86,8 +98,10 @@ class Fields:
     """(I, N, 3) in the order of ``IDENTITY``."""
     expression: F64
     """(E, N, 3) in the order of ``EXPRESSION``."""
-    lid: tuple[tuple[F64, F64], tuple[F64, F64]]
-    """Per eye and lid (upper, lower): (N, 7) share of each lid vertex' move."""
+    lids: tuple[Lids, Lids]
+    """Per eye."""
+    rings: NDArray[np.int64]
+    """(2, 16) lid contours."""
 
 
 @lru_cache(maxsize=1)
@@ -97,11 +111,12 @@ def fields() -> Fields:
     return Fields(
         identity=np.stack([_field(b, points) for b in IDENTITY.values()]),
         expression=np.stack([_field(b, points) for b in EXPRESSION.values()]),
-        lid=(_follow(points, EYES[0]), _follow(points, EYES[1])),
+        lids=(_follow(points, EYES[0]), _follow(points, EYES[1])),
+        rings=np.array(EYES),
     )
 
 
-def _follow(points: F64, eye: tuple[int, ...]) -> tuple[F64, F64]:
+def _follow(points: F64, eye: tuple[int, ...]) -> Lids:
     shares = []
     for chain, sign in ((eye[1:8], -1), (eye[15:8:-1], 1)):
         contour = points[list(chain)]
@@ -118,7 +133,8 @@ def _follow(points: F64, eye: tuple[int, ...]) -> tuple[F64, F64]:
         share[list(chain)] = np.eye(len(chain))
         # Both rings of the lid's rim move as the contour does.
         shares.append(share)
-    return shares[0], shares[1]
+    rows = np.flatnonzero((shares[0] + shares[1]).any(1))
+    return Lids(rows, shares[0][rows], shares[1][rows])
 
 
 @dataclass(frozen=True)
@@ -137,14 +153,31 @@ class Form:
     """Radians by which the jaw is open."""
 
 
+def whole(who: Identity) -> tuple[float, float, float]:
+    """What scales head and face as a whole, for :func:`stretched`."""
+    return who.face_width, who.face_length, who.skull_height
+
+
+@inline
+def stretched(x: float, y: float, sizes: tuple[float, float, float]) -> tuple[float, float]:
+    """A point's x and y in a head of these sizes: moves cage, hair, ears and glasses alike."""
+    wide, long, high = sizes
+    up = min(max((-0.55 - y) / 0.9, 0.0), 1.2)
+    moved = y + 0.09 * long * min(max(y + 0.35, -0.2), 1.2)
+    return x * (1 + 0.09 * wide), moved - 0.12 * high * up
+
+
+@jit
+def stretch(points: F64, sizes: tuple[float, float, float]) -> None:
+    """:func:`stretched` for (V, 3) points, in place."""
+    for v in range(points.shape[0]):
+        points[v, 0], points[v, 1] = stretched(points[v, 0], points[v, 1], sizes)
+
+
 def overall(points: F64, who: Identity) -> F64:
-    """Scale of head and face as a whole: moves cage, hair, ears and glasses alike."""
+    """(V, 3) points in a head of this size."""
     out = points.copy()
-    y = points[:, 1]
-    out[:, 0] *= 1 + 0.09 * who.face_width
-    out[:, 1] += 0.09 * who.face_length * np.clip(y + 0.35, -0.2, 1.2)
-    high = np.clip((-0.55 - y) / 0.9, 0, 1.2)
-    out[:, 1] -= 0.12 * who.skull_height * high
+    stretch(out, whole(who))
     return out
 
 
@@ -154,16 +187,19 @@ def build(who: Identity, face: Expression) -> Form:
     weights = np.array([getattr(who, n) for n in IDENTITY])
     moods = np.array([getattr(face, n) for n in EXPRESSION])
     points = data.points + _moved(weights, table.identity)
-    points = overall(_asymmetric(points, who), who)
-    points = _eye_size(points, who)
-    eyes, radius = _eyeballs(points)
-    points += _moved(moods, table.expression)
-    lips = _squares(points, (0, 0.38, -0.05), (0.4, 0.25, 0.4))
-    points[:, 0] += 0.07 * face.mouth_side * np.exp(-lips)
-    angle = np.radians(JAW_DEGREES) * face.jaw
-    points = _turn_jaw(points, data.jaw, angle)
-    for side, blink in enumerate((face.blink_left, face.blink_right)):
-        points = _blink(points, side, blink - 0.3 * face.widen * (1 - blink))
+    eyes, radius = np.empty((2, 3)), np.empty(2)
+    proportion(points, whole(who), (who.asymmetry, who.eye_size), table.rings, (eyes, radius))
+    angle = float(np.radians(JAW_DEGREES)) * face.jaw
+    moved = _moved(moods, table.expression)
+    express(points, moved, face.mouth_side, data.jaw, angle)
+    for lids, ring, shut in zip(
+        table.lids, table.rings, (face.blink_left, face.blink_right), strict=True
+    ):
+        blink = shut - 0.3 * face.widen * (1 - shut)
+        if blink != 0:
+            # Of each lid vertex to the one below it.
+            gap = points[ring[15:8:-1], :2] - points[ring[1:8], :2]
+            close(points, gap, lids.rows, (lids.upper, lids.lower), blink)
     surface = np.empty((data.subdivide.shape[0], 3))
     m = data.subdivide
     refine((m.data, m.indices, m.indptr), points, (eyes, radius), surface)
@@ -176,68 +212,124 @@ def _moved(weights: F64, fields: F64) -> F64:
     return mixed.reshape(-1, 3)
 
 
-def _squares(points: F64, middle: Sequence[float] | F64, radii: tuple[float, float, float]) -> F64:
-    """(N,) squared distance from a point, in radii."""
-    x, y, z = (((points[:, k] - middle[k]) / radii[k]) ** 2 for k in range(3))
-    total: F64 = x + y + z
-    return total
-
-
-def _asymmetric(points: F64, who: Identity) -> F64:
-    out = points.copy()
-    bend = np.exp(-(((points[:, 1] - 0.2) / 0.5) ** 2)) * (points[:, 2] < 0.6)
-    out[:, 0] += 0.025 * who.asymmetry * bend
-    out[:, 1] += (
-        0.02 * who.asymmetry * np.sign(points[:, 0]) * np.minimum(np.abs(points[:, 0]) * 3, 1)
+@inline
+def squares(p: Vector, middle: Vector, radii: Vector) -> float:
+    """Squared distance of two points, in radii."""
+    x, y, z = (
+        (p[0] - middle[0]) / radii[0],
+        (p[1] - middle[1]) / radii[1],
+        (p[2] - middle[2]) / radii[2],
     )
-    return out
+    return x * x + y * y + z * z
 
 
-def _eye_size(points: F64, who: Identity) -> F64:
-    out = points.copy()
-    for eye in EYES:
-        middle = points[list(eye)].mean(0)
-        weight = np.exp(-_squares(points, middle, (0.19, 0.13, 0.3)))
-        for axis, much in ((0, 0.14), (1, 0.24)):
-            out[:, axis] += weight * (points[:, axis] - middle[axis]) * much * who.eye_size
-    return out
+@jit
+def proportion(
+    points: F64,
+    sizes: Vector,
+    own: tuple[float, float],
+    rings: NDArray[np.int64],
+    eyes: tuple[F64, F64],
+) -> None:
+    """Asymmetry, overall size and size of the eyes; then eyeballs behind the lids.
+
+    Args:
+        points: (N, 3) cage, changed.
+        sizes: From :func:`whole`.
+        own: Asymmetry and size of the eyes.
+        rings: (2, 16) lid contours.
+        eyes: (2, 3) centres and (2,) radii of the eyeballs, drawn into.
+    """
+    asymmetry, size = own
+    for v in range(points.shape[0]):
+        x, y = points[v, 0], points[v, 1]
+        bend = np.exp(-(((y - 0.2) / 0.5) ** 2)) if points[v, 2] < 0.6 else 0.0
+        side = np.sign(x)
+        y += 0.02 * asymmetry * side * min(abs(x) * 3, 1.0)
+        points[v, 0], points[v, 1] = stretched(x + 0.025 * asymmetry * bend, y, sizes)
+    centres, radii = eyes
+    for e in range(2):
+        for k in range(3):
+            total = 0.0
+            for n in range(rings.shape[1]):
+                total += points[rings[e, n], k]
+            centres[e, k] = total / rings.shape[1]
+    for v in range(points.shape[0]):
+        p = points[v, 0], points[v, 1], points[v, 2]
+        for e in range(2):
+            x, y, z = centres[e, 0], centres[e, 1], centres[e, 2]
+            weight = bell(squares(p, (x, y, z), (0.19, 0.13, 0.3)))
+            points[v, 0] += weight * (p[0] - x) * 0.14 * size
+            points[v, 1] += weight * (p[1] - y) * 0.24 * size
+    for e in range(2):
+        a, b = rings[e, 0], rings[e, 8]
+        x, y = points[a, 0] - points[b, 0], points[a, 1] - points[b, 1]
+        front = (points[rings[e, 4], 2] + points[rings[e, 12], 2]) / 2
+        radii[e] = 0.52 * np.sqrt(x * x + y * y)
+        centres[e, 0] = (points[a, 0] + points[b, 0]) / 2
+        centres[e, 1] = (points[a, 1] + points[b, 1]) / 2 - 0.005
+        centres[e, 2] = front + 0.97 * radii[e]
 
 
-def _eyeballs(points: F64) -> tuple[F64, F64]:
-    centres, radii = [], []
-    for eye in EYES:
-        ring = points[list(eye)]
-        width = float(np.linalg.norm(ring[0, :2] - ring[8, :2]))
-        radius = 0.52 * width
-        middle = (ring[0] + ring[8]) / 2
-        front = (ring[4, 2] + ring[12, 2]) / 2
-        centres.append([middle[0], middle[1] - 0.005, front + 0.97 * radius])
-        radii.append(radius)
-    return np.array(centres), np.array(radii)
+@jit
+def express(points: F64, moved: F64, side: float, jaw: F64, angle: float) -> None:
+    """Displacements of an expression, the mouth to one side, then the jaw.
+
+    Args:
+        points: (N, 3) cage, changed.
+        moved: (N, 3)
+        side: Of the mouth, [-1, 1].
+        jaw: (N,) how far each vertex follows the jaw.
+        angle: Radians by which the jaw is open.
+    """
+    for v in range(points.shape[0]):
+        x, y, z = points[v, 0] + moved[v, 0], points[v, 1] + moved[v, 1], points[v, 2] + moved[v, 2]
+        lips = squares((x, y, z), (0.0, 0.38, -0.05), (0.4, 0.25, 0.4))
+        points[v, 0] = x + 0.07 * side * bell(lips)
+        turn = angle * jaw[v]
+        sine, cosine = (np.sin(turn), np.cos(turn)) if turn != 0 else (0.0, 1.0)
+        y, z = y - HINGE[1], z - HINGE[2]
+        points[v, 1] = HINGE[1] + cosine * y - sine * z
+        points[v, 2] = HINGE[2] + sine * y + cosine * z
 
 
-def _turn_jaw(points: F64, weight: F64, angle: float) -> F64:
-    turn = angle * weight
-    y, z = (points - HINGE)[:, 1], (points - HINGE)[:, 2]
-    cos, sin = np.cos(turn), np.sin(turn)
-    out = points.copy()
-    out[:, 1] = HINGE[1] + cos * y - sin * z
-    out[:, 2] = HINGE[2] + sin * y + cos * z
-    return out
+@jit
+def close(
+    points: F64, gap: F64, rows: NDArray[np.int64], shares: tuple[F64, F64], blink: float
+) -> None:
+    """Move the lids of one eye and the skin that follows them.
+
+    Args:
+        points: (N, 3) cage, changed.
+        gap: (7, 2) from each vertex of the upper lid to the one below it.
+        rows: (V,) vertices that follow.
+        shares: (V, 7) of the upper and of the lower lid's moves.
+        blink: 0 leaves the eye as it is, 1 shuts it, below 0 is wider.
+    """
+    shut = max(blink, 0.0)
+    upper, lower = shares
+    for n in range(rows.shape[0]):
+        for k in range(2):
+            down, up = 0.0, 0.0
+            for i in range(7):
+                # Shut lids overlap a little, or the eyeball would show between their facets.
+                down += upper[n, i] * (gap[i, k] * (0.88 + 0.12 * shut) * blink)
+                up += lower[n, i] * (-gap[i, k] * 0.12 * shut)
+            points[rows[n], k] = points[rows[n], k] + down + up
 
 
-def _blink(points: F64, side: int, blink: float) -> F64:
-    if blink == 0:
-        return points
-    eye = EYES[side]
-    upper, lower = points[list(eye[1:8])], points[list(eye[15:8:-1])]
-    share_up, share_low = fields().lid[side]
-    gap = lower - upper
-    gap[:, 2] = 0
-    # Shut lids overlap a little, or the eyeball would show between their facets.
-    down = gap * (0.88 + 0.12 * max(blink, 0.0)) * blink
-    up = -gap * 0.12 * max(blink, 0.0)
-    return points + share_up @ down + share_low @ up
+@inline
+def before(p: Vector, balls: tuple[F64, F64]) -> float:
+    """The z at which a point lies in front of the eyeballs."""
+    centres, radii = balls
+    deep = p[2]
+    for e in range(2):
+        x, y = p[0] - centres[e, 0], p[1] - centres[e, 1]
+        r, flat = radii[e], x * x + y * y
+        # What lies deeper are the lids' inner sides, which end behind the eyeball.
+        if flat < (0.97 * r) ** 2 and deep < centres[e, 2] - 0.5 * r:
+            deep = min(deep, centres[e, 2] - np.sqrt(max(r * r - flat, 0.0)) - LID_THICKNESS)
+    return deep
 
 
 @jit
@@ -256,23 +348,17 @@ def refine(
         out: (N', 3) drawn into.
     """
     weights, columns, starts = matrix
-    centres, radii = balls
-    for stage in range(2):
-        if stage:
-            for v in range(out.shape[0]):
-                out[v, 0], out[v, 1], out[v, 2] = 0.0, 0.0, 0.0
-                for n in range(starts[v], starts[v + 1]):
-                    for k in range(3):
-                        out[v, k] += weights[n] * points[columns[n], k]
-        at = out if stage else points
-        for v in range(at.shape[0]):
-            for e in range(2):
-                x, y = at[v, 0] - centres[e, 0], at[v, 1] - centres[e, 1]
-                r, flat = radii[e], x * x + y * y
-                # What lies deeper are the lids' inner sides, which end behind the eyeball.
-                if flat < (0.97 * r) ** 2 and at[v, 2] < centres[e, 2] - 0.5 * r:
-                    front = centres[e, 2] - np.sqrt(max(r * r - flat, 0.0)) - LID_THICKNESS
-                    at[v, 2] = min(at[v, 2], front)
+    for v in range(points.shape[0]):
+        points[v, 2] = before((points[v, 0], points[v, 1], points[v, 2]), balls)
+    for v in range(out.shape[0]):
+        x, y, z = 0.0, 0.0, 0.0
+        for n in range(starts[v], starts[v + 1]):
+            w, c = weights[n], columns[n]
+            x += w * points[c, 0]
+            y += w * points[c, 1]
+            z += w * points[c, 2]
+        out[v, 0], out[v, 1] = x, y
+        out[v, 2] = before((x, y, z), balls)
 
 
 def mouth_middle(points: F64) -> F64:

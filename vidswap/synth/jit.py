@@ -18,15 +18,24 @@ R = TypeVar("R")
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiled on first call and cached on disk; no fast-math, so that results are bit-equal."""
-    compiled: Any = numba.njit(cache=True, error_model="numpy")(function)  # type: ignore[no-untyped-call]
+    """Compiled on first call and cached on disk; no fast-math, so that results are bit-equal.
+
+    What is called from Python allocates nothing: arrays made in compiled code compile for long.
+    """
+    compiled: Any = _njit(cache=True)(function)
     return compiled
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiled into its callers: no entry and no cache file of its own.
+    """Compiled into its callers: no entry from Python and no cache file of its own.
 
     Left to itself the compiler makes calls of most, which hand dozens of numbers over on the stack.
     """
-    compiled: Any = numba.njit(error_model="numpy", forceinline=True)(function)  # type: ignore[no-untyped-call]
+    compiled: Any = _njit(forceinline=True, no_cpython_wrapper=True)(function)
     return compiled
+
+
+def _njit(**options: bool) -> Any:
+    # Nothing is called through pointers, and their wrappers take long to compile.
+    compile_: Any = numba.njit
+    return compile_(error_model="numpy", no_cfunc_wrapper=True, **options)

@@ -102,3 +102,12 @@ def settle(
                 below = x * body[k, 0] + y * body[k, 1] + z * body[k, 2] + moved[k]
                 place += below * share
             out[v, k] = place
+
+
+@jit
+def along(points: F32, axes: F64, out: F32) -> None:
+    """(V, 3) coordinates of (V, 3) points along the rows of (3, 4) axes, offsets last."""
+    for v in range(points.shape[0]):
+        x, y, z = points[v, 0], points[v, 1], points[v, 2]
+        for k in range(3):
+            out[v, k] = x * axes[k, 0] + y * axes[k, 1] + z * axes[k, 2] + axes[k, 3]

@@ -32,6 +32,12 @@ def single(x: float) -> float:
 
 
 @inline
+def index(n: int) -> int:
+    """Of an array, where it cannot be negative: else that would be checked at every access."""
+    return np.uint32(n)  # type: ignore[return-value]
+
+
+@inline
 def bell(squares: float) -> float:
     """A Gaussian of a sum of squares; 0 where no sum of visible things would notice it."""
     return np.exp(-squares) if squares < 40.0 else 0.0

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.synth.form import HINGE, Form, mouth_middle, overall
+from vidswap.synth.form import HINGE, Form, mouth_middle, overall, stretch, whole
+from vidswap.synth.jit import jit
 from vidswap.synth.params import Gaze, Identity, Scene
 from vidswap.types import F64
 
@@ -93,10 +94,11 @@ def eyeballs(form: Form, gaze: Gaze) -> list[Part]:
 
 
 def _hinged(points: F64, angle: float) -> F64:
-    y, z = (points - HINGE)[..., 1], (points - HINGE)[..., 2]
+    y, z = points[..., 1] - HINGE[1], points[..., 2] - HINGE[2]
+    sine, cosine = np.sin(angle), np.cos(angle)
     out = points.copy()
-    out[..., 1] = HINGE[1] + np.cos(angle) * y - np.sin(angle) * z
-    out[..., 2] = HINGE[2] + np.sin(angle) * y + np.cos(angle) * z
+    out[..., 1] = HINGE[1] + cosine * y - sine * z
+    out[..., 2] = HINGE[2] + sine * y + cosine * z
     return out
 
 
@@ -127,14 +129,24 @@ def _teeth() -> list[tuple[F64, F64, int]]:
 def teeth(form: Form) -> list[Part]:
     """Two rows of teeth and the tongue."""
     middle = mouth_middle(form.points)
-    upper, *moving = ((middle + points, rest, material) for points, rest, material in _teeth())
-    placed = [upper, *((_hinged(points, form.jaw), rest, m) for points, rest, m in moving)]
-    return [part(points, rest, material, closed=False) for points, rest, material in placed]
+    (upper, rest, material), *moving = _teeth()
+    found = [part(middle + upper, rest, material, closed=False)]
+    jaw = _hinged(middle + _jaw_teeth(), form.jaw)
+    for points, rest, material in moving:
+        own, jaw = np.split(jaw, [points.shape[0] * points.shape[1]])
+        found.append(part(own.reshape(points.shape), rest, material, closed=False))
+    return found
+
+
+@lru_cache(maxsize=1)
+def _jaw_teeth() -> F64:
+    """(V, 3) what the jaw carries."""
+    return np.concatenate([points.reshape(-1, 3) for points, _, _ in _teeth()[1:]])
 
 
 @lru_cache(maxsize=1)
 def _ear() -> tuple[F64, F64, F64, F64]:
-    """Width and length of an ear's rings at size 1, height over its plane, ring."""
+    """Width and length of an ear's rings at size 1, height over its plane, coordinates for painting."""
     radial = np.array([0.0, 0.25, 0.45, 0.62, 0.78, 0.9, 1.0, 0.95])[:, None]
     turn = np.linspace(0, 2 * np.pi, 22, endpoint=False)[None]
     height = np.interp(
@@ -145,24 +157,25 @@ def _ear() -> tuple[F64, F64, F64, F64]:
     height = height + 0 * turn
     height[-1] = -0.07
     a = 0.185 * radial * np.cos(turn) * (1 - 0.18 * np.sin(turn))
-    return a, 0.32 * radial * np.sin(turn), height, radial + 0 * turn
+    b = 0.32 * radial * np.sin(turn)
+    return a, b, height, np.stack([a, b, radial + 0 * turn], -1)
 
 
 def ears(who: Identity) -> list[Part]:
     """Two ears: a rimmed shell each."""
-    wide, tall, height, radial = _ear()
+    wide, tall, height, rest = _ear()
     size = 1 + 0.2 * who.ear_size
     a, b = size * wide, size * tall
-    rest = np.stack([wide, tall, radial], -1)
     angle = np.radians(24 + 14 * who.ear_angle)
     x = height * np.cos(angle) + (a + 0.1) * np.sin(angle)
     z = (a + 0.1) * np.cos(angle) - height * np.sin(angle)
-    found = []
-    for side in (-1, 1):
-        points = np.stack([side * (0.765 + x), -0.1 + b + 0.12 * z, 0.78 + z], -1)
-        points = overall(points.reshape(-1, 3), who).reshape(points.shape)
-        found.append(part(points, rest, EAR, closed=True))
-    return found
+    points = np.empty((2, *x.shape, 3))
+    points[1, ..., 0] = 0.765 + x
+    points[0, ..., 0] = -points[1, ..., 0]
+    points[..., 1] = -0.1 + b + 0.12 * z
+    points[..., 2] = 0.78 + z
+    stretch(points.reshape(-1, 3), whole(who))
+    return [part(one, rest, EAR, closed=True) for one in points]
 
 
 class _Ring(NamedTuple):
@@ -227,26 +240,53 @@ def cross(a: F64, b: F64) -> F64:
     return out
 
 
-def _unit(a: F64) -> F64:
-    length = np.sqrt(a[:, :1] ** 2 + a[:, 1:2] ** 2 + a[:, 2:] ** 2)
-    unit: F64 = a / (length + 1e-9)
-    return unit
+@lru_cache(maxsize=1)
+def _hexagon() -> F64:
+    """(2, 6) cosines and sines."""
+    turn = np.linspace(0, 2 * np.pi, 6, endpoint=False)
+    return np.stack([np.cos(turn), np.sin(turn)])
+
+
+@jit
+def bar(path: F64, thickness: float, closed: bool, around: F64, out: F64) -> None:
+    """A round bar along a path.
+
+    Args:
+        path: (P, 3)
+        thickness: Its radius.
+        closed: Whether the path's end meets its start.
+        around: (2, 6) cosines and sines.
+        out: (P, 6, 3), or (P + 1, 6, 3) where it is closed; drawn into.
+    """
+    last = path.shape[0] - 1
+    for p in range(out.shape[0]):
+        i = p if p <= last else 0
+        before, after = max(i - 1, 0), min(i + 1, last)
+        if closed:
+            before, after = (i + last) % (last + 1), (i + 1) % (last + 1)
+        x, y, z = (
+            path[after, 0] - path[before, 0],
+            path[after, 1] - path[before, 1],
+            path[after, 2] - path[before, 2],
+        )
+        length = np.sqrt(x**2 + y**2 + z**2) + 1e-9
+        x, y, z = x / length, y / length, z / length
+        # Two directions across it.
+        a, b, c = y * 0.95 - z * 0.31, z * 0.0 - x * 0.95, x * 0.31 - y * 0.0
+        length = np.sqrt(a**2 + b**2 + c**2) + 1e-9
+        a, b, c = a / length, b / length, c / length
+        d, e, f = y * c - z * b, z * a - x * c, x * b - y * a
+        for n in range(around.shape[1]):
+            cosine, sine = around[0, n], around[1, n]
+            out[p, n, 0] = path[i, 0] + thickness * (cosine * a + sine * d)
+            out[p, n, 1] = path[i, 1] + thickness * (cosine * b + sine * e)
+            out[p, n, 2] = path[i, 2] + thickness * (cosine * c + sine * f)
 
 
 def tube(path: F64, thickness: float, closed: bool, material: int) -> Part:
     """A round bar along (P, 3) points."""
-    ahead = np.roll(path, -1, 0) - np.roll(path, 1, 0)
-    if not closed:
-        ahead[0], ahead[-1] = path[1] - path[0], path[-1] - path[-2]
-    ahead = _unit(ahead)
-    side = _unit(cross(ahead, np.array([0.0, 0.31, 0.95])))
-    other = cross(ahead, side)
-    turn = np.linspace(0, 2 * np.pi, 6, endpoint=False)
-    points = path[:, None] + thickness * (
-        np.cos(turn)[None, :, None] * side[:, None] + np.sin(turn)[None, :, None] * other[:, None]
-    )
-    if closed:
-        points = np.concatenate([points, points[:1]])
+    points = np.empty((len(path) + closed, 6, 3))
+    bar(path, thickness, closed, _hexagon(), points)
     return part(points, points, material, closed=True)
 
 

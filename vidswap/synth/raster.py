@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.synth.jit import jit
-from vidswap.synth.noise import floor
+from vidswap.synth.noise import floor, index
 from vidswap.types import F32
 
 
@@ -41,11 +41,11 @@ def draw(screen: F32, triangles: NDArray[np.int32], buffers: Buffers) -> None:
         buffers: Drawn into.
     """
     height, width = buffers.triangle.shape
+    inverse = buffers.inverse
     for m in range(triangles.shape[0]):
-        a, b, c = triangles[m, 0], triangles[m, 1], triangles[m, 2]
-        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
-        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
-        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        a, b, c = index(triangles[m, 0]), index(triangles[m, 1]), index(triangles[m, 2])
+        ax, ay, bx, by = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
+        cx, cy = screen[c, 0], screen[c, 1]
         left = max(-floor(-min(ax, bx, cx)), 0)
         right = min(floor(max(ax, bx, cx)), width - 1)
         top = max(-floor(-min(ay, by, cy)), 0)
@@ -53,12 +53,17 @@ def draw(screen: F32, triangles: NDArray[np.int32], buffers: Buffers) -> None:
         # Most triangles are so small that they lie between samples.
         if left > right or top > bottom:
             continue
+        az, bz, cz = screen[a, 2], screen[b, 2], screen[c, 2]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if min(az, bz, cz) <= 0 or abs(area) < 1e-9:
             continue
         scale = 1.0 / area
+        # Beyond rounding, no point of the triangle is nearer.
+        nearest = max(az, bz, cz) * 1.000001
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
+                if nearest < inverse[y, x]:
+                    continue
                 u = ((bx - x) * (cy - y) - (by - y) * (cx - x)) * scale
                 v = ((cx - x) * (ay - y) - (cy - y) * (ax - x)) * scale
                 w = 1 - u - v
@@ -66,8 +71,8 @@ def draw(screen: F32, triangles: NDArray[np.int32], buffers: Buffers) -> None:
                 if min(u, v, w) < 0:
                     continue
                 near = u * az + v * bz + w * cz
-                if near > buffers.inverse[y, x]:
-                    buffers.inverse[y, x] = near
+                if near > inverse[y, x]:
+                    inverse[y, x] = near
                     buffers.triangle[y, x] = m
                     buffers.first[y, x] = u
                     buffers.second[y, x] = v
@@ -83,7 +88,7 @@ def normals(points: F32, triangles: NDArray[np.int32], out: F32) -> None:
         out: (V, 3) zeros at first, unit normals after.
     """
     for m in range(triangles.shape[0]):
-        a, b, c = triangles[m, 0], triangles[m, 1], triangles[m, 2]
+        a, b, c = index(triangles[m, 0]), index(triangles[m, 1]), index(triangles[m, 2])
         ux, uy, uz = (
             points[b, 0] - points[a, 0],
             points[b, 1] - points[a, 1],

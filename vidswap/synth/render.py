@@ -11,11 +11,11 @@ from vidswap.errors import RecipeError
 from vidswap.ops.ffhq import Window, window
 from vidswap.synth import parts
 from vidswap.synth.assembly import Posed, assemble, cast, lamp
-from vidswap.synth.camera import View, crop_view, field_view, project, to_pixels
+from vidswap.synth.camera import View, crop_view, field_view, focal, onto, to_pixels
 from vidswap.synth.paint import paint
 from vidswap.synth.params import HeadParams
 from vidswap.synth.raster import Buffers, draw, empty
-from vidswap.synth.resolve import fill, nearer, resolve
+from vidswap.synth.resolve import CLASSES, fill, nearer, resolve
 from vidswap.synth.scenery import background
 from vidswap.synth.shading import Mesh, comb, shade_samples
 from vidswap.types import F32, F64, U8
@@ -106,7 +106,7 @@ def render(
     _check_size(size, size)
     posed = _assembled(head)
     if crop is None and aligned:
-        crop = window(project(posed.landmarks, head.pose))
+        crop = window(posed.flat)
     view = field_view(size, size) if crop is None else crop_view(crop, size)
     return _picture([(head, posed)], view)
 
@@ -136,7 +136,7 @@ def render_frame(heads: Sequence[HeadParams], width: int, height: int) -> Render
 
 def ffhq_window(head: HeadParams) -> Window:
     """FFHQ crop window of a head in normalised camera coordinates, for :func:`render`."""
-    return window(project(_assembled(head).landmarks, head.pose))
+    return window(_assembled(head).flat)
 
 
 @lru_cache(maxsize=1)
@@ -160,9 +160,7 @@ def _picture(drawn: list[tuple[HeadParams, Posed]], view: View) -> Rendered:
     inverse, owner = np.zeros(shape, np.float32), np.full(shape, -1, np.int8)
     for number, (one, posed) in enumerate(drawn):
         screen = np.empty_like(posed.mesh.points)
-        flat = project(posed.mesh.points.astype(np.float64), one.pose)
-        screen[:, :2] = to_pixels(flat, view, SAMPLES)
-        np.divide(1, posed.mesh.points[:, 2], out=screen[:, 2])
+        onto(posed.mesh.points, focal(one.pose), view.matrix, SAMPLES, screen)
         buffers = _draw(posed.mesh, screen, shape, 100 * one.scene.hair_seed)
         nearer(buffers, inverse, owner, number)
         looks = (paint(one), lamp(one.light), cast(posed, one.light))
@@ -198,13 +196,13 @@ def _finish(
     depth, owner = np.empty(shape, np.float32), np.empty(shape, np.int8)
     rng = np.random.default_rng([4, int(scene.noise_seed * 1e6)])
     grain = rng.standard_normal(rgb.shape, np.float32) * np.float32(8 * scene.noise)
-    resolve(samples, grain, (rgb, labels, depth, owner))
+    resolve(samples, grain, (rgb, labels, depth, owner), np.zeros(CLASSES, np.int64))
     faces = tuple(_truth(head, posed, view) for head, posed in drawn)
     return Rendered(rgb, labels, depth, owner, faces)
 
 
 def _truth(head: HeadParams, posed: Posed, view: View) -> FaceTruth:
-    flat: F64 = to_pixels(project(posed.landmarks, head.pose), view)
+    flat: F64 = to_pixels(posed.flat, view)
     unit = view.scale * 2 / head.pose.field_height
     deep = (posed.landmarks[:, 2:] - posed.landmarks[:, 2].mean()) * unit
     eyes = [flat[list(e)].mean(0) for e in ((33, 133), (362, 263))]

@@ -63,11 +63,30 @@ def level(light: float, grain: float) -> int:
     return int(min(max(255 * np.sqrt(max(light, 0.0)) + grain + 0.5, 0.0), 255.0))
 
 
+@inline
+def popular(classes: U8, at: tuple[int, int], over: int, votes: NDArray[np.int64]) -> int:
+    """The most frequent label of a pixel, the smaller of two."""
+    label = 0
+    for j in range(at[0] * over, at[0] * over + over):
+        for i in range(at[1] * over, at[1] * over + over):
+            votes[classes[j, i]] += 1
+    for j in range(at[0] * over, at[0] * over + over):
+        for i in range(at[1] * over, at[1] * over + over):
+            one = int(classes[j, i])
+            if votes[one] > votes[label] or (votes[one] == votes[label] and one < label):
+                label = one
+    for j in range(at[0] * over, at[0] * over + over):
+        for i in range(at[1] * over, at[1] * over + over):
+            votes[classes[j, i]] = 0
+    return label
+
+
 @jit
 def resolve(
     samples: tuple[F32, U8, F32, NDArray[np.int8]],
     grain: F32,
     out: tuple[U8, U8, F32, NDArray[np.int8]],
+    votes: NDArray[np.int64],
 ) -> None:
     """Average the samples of every pixel.
 
@@ -77,19 +96,17 @@ def resolve(
         out: Drawn into: (H, W, 3) colours; (H, W) most frequent label, the smaller of two; depth,
             the harmonic mean where at least half of the samples show a head, infinite elsewhere; number
             of the nearest head there, -1 elsewhere.
+        votes: (CLASSES,) zeros, before and after.
     """
     light, classes, inverse, heads = samples
     rgb, labels, depth, owner = out
     over = light.shape[0] // rgb.shape[0]
-    votes = np.zeros(CLASSES, np.int64)
     for y in range(rgb.shape[0]):
         for x in range(rgb.shape[1]):
-            votes[:] = 0
             near, most, seen, whose = 0.0, 0.0, 0, -1
             red, green, blue = 0.0, 0.0, 0.0
             for j in range(y * over, y * over + over):
                 for i in range(x * over, x * over + over):
-                    votes[classes[j, i]] += 1
                     near += inverse[j, i]
                     if inverse[j, i] > most:
                         most, whose = inverse[j, i], heads[j, i]
@@ -97,8 +114,9 @@ def resolve(
                     red += light[j, i, 0]
                     green += light[j, i, 1]
                     blue += light[j, i, 2]
+            label = popular(classes, (y, x), over, votes)
             solid = 2 * seen >= over * over
-            labels[y, x] = np.argmax(votes) if solid else 0
+            labels[y, x] = label if solid else 0
             depth[y, x] = seen / near if solid else np.inf
             owner[y, x] = whose if solid else -1
             n = over * over

@@ -22,8 +22,10 @@ def _rare(rng: np.random.Generator, chance: float, low: float = 0.0, high: float
 def identity(seed: int) -> Identity:
     """A person."""
     rng = np.random.default_rng([_IDENTITY, seed])
+    names = [n for n, r in Identity.ranges().items() if r.low == -1.0]
     shapes = {
-        n: _clip(rng.normal(0, 0.5), -1, 1) for n, r in Identity.ranges().items() if r.low == -1.0
+        n: _clip(v, -1, 1)
+        for n, v in zip(names, rng.normal(0, 0.5, len(names)).tolist(), strict=True)
     }
     shapes["asymmetry"] *= 0.5
     colours = {
@@ -94,7 +96,8 @@ def light(rng: np.random.Generator) -> Light:
 
 def scene(rng: np.random.Generator, who: Identity) -> Scene:
     """Hair, clothes and surroundings; hair mostly of the colour of the person's brows."""
-    values = {n: float(rng.random()) for n in Scene.ranges() if not n.startswith("occluder")}
+    names = [n for n in Scene.ranges() if not n.startswith("occluder")]
+    values = dict(zip(names, rng.random(len(names)).tolist(), strict=True))
     long = rng.random() < (0.15 if who.moustache + who.cheek_beard + who.stubble > 0 else 0.55)
     dyed = rng.random() < 0.1
     values |= {

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from vidswap.synth import materials
 from vidswap.synth.jit import inline, jit
-from vidswap.synth.noise import Vector, bell, noise, single, step
+from vidswap.synth.noise import Vector, bell, index, noise, single, step
 from vidswap.synth.paint import RGB, Paint
 from vidswap.synth.raster import Buffers
 from vidswap.synth.shadow import Shadow, reach
@@ -198,8 +198,7 @@ def shade_samples(
         labels: (H, W) drawn into.
     """
     p, lamp, shadow = looks
-    free = np.empty(labels.shape, np.float64)
-    reach(buffers, (mesh.triangles, mesh.points), shadow, 0.6 + 1.8 * lamp.soft, free)
+    free = reach(buffers, (mesh.triangles, mesh.points), shadow, 0.6 + 1.8 * lamp.soft)
     colour(buffers, mesh, (p, lamp), free, (out, labels))
 
 
@@ -226,17 +225,19 @@ def colour(
         buffers: What is seen.
         mesh: The head.
         looks: Colours and light.
-        free: (H, W) from :func:`vidswap.synth.shadow.reach`.
+        free: (N,) from :func:`vidswap.synth.shadow.reach`.
         out: (H, W, 3) linear light and (H, W) labels.
     """
     p, lamp = looks
     light, labels = out
+    seen = 0
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
             m = buffers.triangle[y, x]
             if m < 0:
                 continue
-            at = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
+            t = mesh.triangles
+            at = index(t[m, 0]), index(t[m, 1]), index(t[m, 2])
             u, v = buffers.first[y, x], buffers.second[y, x]
             shares = u, v, 1 - u - v
             material = mesh.material[m]
@@ -253,7 +254,8 @@ def colour(
                 single(n[2] * flip / size),
             )
             a = albedo(material, rest, attributes, p)
-            r, g, b = glow(material, a, n, view, (lamp, free[y, x]))
+            r, g, b = glow(material, a, n, view, (lamp, free[seen]))
+            seen += 1
             e = mesh.attributes
             extra = single(u * e[at[0], 3] + v * e[at[1], 3] + shares[2] * e[at[2], 3])
             f = occlusion(material, rest, n, extra)
