@@ -20,11 +20,17 @@ def call(capsys):
 
 def test_faces_and_going_on(call, tmp_path):
     arguments = ("faces", tmp_path / "f", "-n", 2, "--size", 24, "-j", 1, "--json")
-    code, out, _ = call(*arguments)
+    code, out, err = call(*arguments)
     assert code == 0
-    assert json.loads(out)["shards_drawn"] == 1
-    code, out, _ = call(*arguments)
-    assert json.loads(out)["shards_drawn"] == 0
+    found = json.loads(out)
+    assert (found["shards_drawn"], found["images_drawn"]) == (1, 2)
+    assert "2 images in" in err
+    assert f"{2 / found['seconds']:.1f} images/s" in err
+    code, out, err = call(*arguments)
+    assert (json.loads(out)["shards_drawn"], json.loads(out)["images_drawn"]) == (0, 0)
+    assert "images/s" not in err
+    code, out, _ = call("pairs", tmp_path / "p", "-n", 1, "--size", 24, "-j", 1, "--json")
+    assert json.loads(out)["images_drawn"] == 3
     assert np.load(tmp_path / "f" / "00000_images.npy").shape == (2, 24, 24, 3)
 
 

@@ -74,17 +74,33 @@ def pairs(console: Console, folder: Path, **options: Any) -> None:
 def _draw(
     console: Console, folder: Path, kind: Any, *, jobs: int | None, whole: bool, **options: Any
 ) -> None:
-    from vidswap.synth.dataset import DatasetPlan, write_dataset
+    import time
+
+    from vidswap.synth.dataset import IMAGES, DatasetPlan, write_dataset
 
     plan: DatasetPlan = DatasetPlan(
         kind, options["count"], options["size"], options["seed"], not whole, options["shard"],
         options["expressive"],
     )  # fmt: skip
-    drawn = write_dataset(plan, folder, jobs=jobs or _cores(), progress=console.bars)
+    done = list[int]()
+
+    def progress(stage: str, now: int, total: int) -> None:
+        done.append(now)
+        console.bars(stage, now, total)
+
+    started = time.monotonic()
+    drawn = write_dataset(plan, folder, jobs=jobs or _cores(), progress=progress)
+    seconds = time.monotonic() - started
+    images = (done[-1] - done[0]) * IMAGES[kind]
+    if images:
+        console.note(f"{images} images in {seconds:.1f} s: {images / seconds:.1f} images/s")
     console.result(
-        {"output": str(folder), "kind": kind, "count": plan.count, "shards_drawn": drawn},
+        {
+            "output": str(folder), "kind": kind, "count": plan.count, "shards_drawn": drawn,
+            "images_drawn": images, "seconds": seconds,
+        },
         str(folder),
-    )
+    )  # fmt: skip
 
 
 def _cores() -> int:

@@ -54,6 +54,8 @@ HOLDS: dict[Kind, tuple[str, ...]] = {
     "people": ("images", "params", "identity"),
     "pairs": ("source", "target", "truth", "labels", "source_params", "target_params"),
 }
+IMAGES: dict[Kind, int] = {"faces": 1, "people": VIEWS, "pairs": 3}
+"""Pictures of one item."""
 
 
 @dataclass(frozen=True, slots=True)
