@@ -10,7 +10,7 @@ import pytest
 from vidswap.media.decode import open_reader
 from vidswap.media.probe import probe
 from vidswap.recipe import DecodeOptions
-from vidswap.run import prepare
+from vidswap.run import doctor, prepare
 
 
 def frames(path):
@@ -333,6 +333,14 @@ def test_doctor_finds_this_machine_usable(call, empty_clip):
     states = {check["name"]: check["state"] for check in done.result["checks"]}
     assert states["detector"] == states["encoders"] == states["opencv"] == "ok"
     assert states["first frame"] in ("ok", "warn")
+
+
+def test_doctor_says_what_would_be_quicker(monkeypatch):
+    """Numba is optional: its absence is advice, not a fault."""
+    monkeypatch.setattr(doctor, "find_spec", lambda _: None)
+    (devices,) = (check for check in doctor.examine() if check.name == "devices")
+    assert devices.mark == "ok"
+    assert "vidswap[fast]" in devices.advice
 
 
 def test_doctor_tells_a_broken_clip(call, recipe):
