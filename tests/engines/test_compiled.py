@@ -1,4 +1,4 @@
-"""``run.compile``: the same codes and pictures by another way."""
+"""``run.compile`` and ``run.winograd``: the same codes and pictures by other ways."""
 
 from types import SimpleNamespace
 
@@ -9,6 +9,7 @@ import torch
 from tests.tiny_networks import NAMES, SETTINGS
 from vidswap import recipe
 from vidswap.engines import Execution, create, latentswap
+from vidswap.models import winograd
 from vidswap.models.e4e import Encoder
 from vidswap.recipe import LatentSwapEngine
 from vidswap.run.prepare import engine_of
@@ -83,6 +84,20 @@ def test_recipe(weights_here):
     sets = ["engine.name=latentswap", *SETTINGS, "run.batch=3"]
     assert engine_of_sets([*sets, "run.compile=true"]).networks.compiled == latentswap.CPU_BATCH
     assert engine_of_sets(sets).networks.compiled == 0
+    assert engine_of_sets(sets).networks.winograd
+    assert not engine_of_sets([*sets, "run.winograd=false"]).networks.winograd
+
+
+def test_minimal_filtering(weights_here, monkeypatch):
+    for name in ("LEAST_WORK", "LEAST_TILES", "LEAST_WIDTH"):
+        monkeypatch.setattr(winograd, name, 1)
+    rng = np.random.default_rng(3)
+    codes = [rng.standard_normal((3, 8, 16), dtype=np.float32) for _ in range(2)]
+    options = LatentSwapEngine(**NAMES)
+    plain = create(options).generate(*codes)
+    quick = create(options, Execution(winograd=True)).generate(*codes)
+    assert not np.array_equal(quick, plain)  # or it was not used
+    np.testing.assert_allclose(quick, plain, atol=1e-4)
 
 
 def engine_of_sets(sets):
