@@ -3,11 +3,12 @@
 import copy
 import importlib.util
 
+import numba
 import pytest
 import torch
 from torch.nn import functional
 
-from vidswap.models import winograd
+from vidswap.models import filtering, winograd
 from vidswap.models.irse import Bottleneck
 from vidswap.models.layers import fir_kernel
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
@@ -196,3 +197,18 @@ def test_without_numba_nothing_changes(monkeypatch):
     monkeypatch.setattr(winograd, "find_spec", lambda _: None)
     assert not accelerate(network)
     assert not any(layer.conv.accelerated for layer in network.synthesis.layers)
+
+
+def test_without_a_place_for_the_cache(monkeypatch):
+    """Read-only installations of users without a home compile anew and work."""
+    real, asked = numba.njit, []
+
+    def njit(**options):
+        asked.append(options.get("cache", False))
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(numba, "njit", njit)
+    filtering.loader.__wrapped__(5)
+    assert asked == [True, False]

@@ -30,6 +30,15 @@ def _compiled(function: Any, **more: Any) -> Any:
     return numba.njit(**options)(function)  # type: ignore[no-untyped-call]
 
 
+def _kept(function: Any) -> Kernel:
+    """Compiled once for all processes, where there is a place to keep the result."""
+    try:
+        kernel: Kernel = _compiled(function, cache=True)
+    except RuntimeError:  # neither beside this file nor in the user's folder
+        kernel = _compiled(function)
+    return kernel
+
+
 def _into(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> Any:
     even, odd = d4 - FOUR * d2, d3 - FOUR * d1
     near, far = d4 - d2, TWO * (d3 - d1)
@@ -157,8 +166,7 @@ def loader(channels: int) -> Kernel:
                     gathered_columns(s, channels)
                 rows_of(s, tiles[row * across + column], channels)
 
-    kernel: Kernel = _compiled(load, cache=True)
-    return kernel
+    return _kept(load)
 
 
 @functools.cache
@@ -190,8 +198,7 @@ def storer(channels: int) -> Kernel:
                             t = z[j * channels + k] * finish[0, k] + (finish[1, k] + n)
                             pixel[k] = max(t, ZERO) + finish[2, k] * min(t, ZERO)
 
-    kernel: Kernel = _compiled(store, cache=True)
-    return kernel
+    return _kept(store)
 
 
 @functools.cache
@@ -230,5 +237,4 @@ def smoother(channels: int) -> Kernel:
                     t = t * finish[0, k] + (finish[1, k] + n)
                     pixel[k] = max(t, ZERO) + finish[2, k] * min(t, ZERO)
 
-    kernel: Kernel = _compiled(smooth, cache=True)
-    return kernel
+    return _kept(smooth)
