@@ -2,21 +2,27 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 import tomllib
+from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import distributed
 
 from vidswap import zoo
+from vidswap.cli import cli
+from vidswap.cli.outcome import run_command
 from vidswap.errors import MediaError, RecipeError, StateError
-from vidswap.train import checkpoint
+from vidswap.train import checkpoint, loop
 from vidswap.train.logs import read_log
 from vidswap.train.loop import Watch, rate_scale, train
 from vidswap.train.options import LoopOptions
+from vidswap.train.processes import Processes
 from vidswap.weights import formats, importing, manifest
 from vidswap.weights.cache import Store, hash_file
 
@@ -105,6 +111,75 @@ def test_full_disk_keeps_the_last_checkpoint(tiny, tmp_path, monkeypatch):
     assert [path.name for path in checkpoint.folder(tmp_path).iterdir()] == [
         "step-000000002.safetensors"
     ]
+
+
+def test_write_that_the_system_refuses_keeps_checkpoint_and_log(tiny, tmp_path):
+    recipe, usual = tiny("stylegan2", "loop.steps=6"), resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(_, done, __):
+        if done == 3:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, usual[1]))
+
+    try:
+        with pytest.raises(StateError, match="too large") as caught:
+            train(recipe, tmp_path, watch=Watch(progress=limit))
+        assert "step-000000002" in caught.value.hint
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, usual[1]))
+        with pytest.raises(StateError, match="too large"):
+            train(recipe, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert [step for step, _ in checkpoint.existing(tmp_path)] == [2]
+    assert not [path for path in tmp_path.rglob("*") if path.name.startswith(".")]
+    assert len(read_log(tmp_path)) == 4
+    train(recipe, tmp_path)
+    assert [row["step"] for row in read_log(tmp_path)] == list("123456")
+
+
+def test_torn_row_of_a_full_disk_is_left_out(tiny, tmp_path):
+    recipe = tiny("stylegan2", "loop.steps=4")
+    train(recipe, tmp_path, watch=Watch(stop=StopAfter(2)))
+    with (tmp_path / "log.csv").open("a") as file:
+        file.write("1")  # of step 10
+    train(recipe, tmp_path)
+    assert [row["step"] for row in read_log(tmp_path)] == list("1234")
+
+
+def test_only_the_first_of_several_processes_writes_and_speaks(tiny, tmp_path, monkeypatch):
+    @contextmanager
+    def second(_):
+        yield Processes(rank=1, local=1), torch.device("cpu")
+
+    monkeypatch.setattr(loop, "joined", second)
+    said = []
+    watch = Watch(progress=lambda *a: said.append(a), note=said.append)
+    outcome = train(tiny("stylegan2", "loop.steps=2"), tmp_path, watch=watch)
+    assert (outcome.steps, outcome.first, outcome.exports) == (2, False, ())
+    assert not said
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_process_that_is_told_to_stop_stops_this_one(tiny_overrides, tmp_path, monkeypatch):
+    monkeypatch.setattr(Processes, "any", lambda *_: True)
+    arguments = ["train", "stylegan2", "-o", str(tmp_path), *tiny_overrides("stylegan2")]
+    assert run_command(cli, [*arguments, "--set=loop.steps=5"]) == 143
+    assert [step for step, _ in checkpoint.existing(tmp_path)] == [1]
+
+
+def test_another_process_that_is_gone_is_no_bug(monkeypatch):
+    def closed(*_):
+        raise RuntimeError("Connection closed by peer")
+
+    monkeypatch.setattr(distributed, "barrier", closed)
+    monkeypatch.setattr(distributed, "all_reduce", closed)
+    monkeypatch.setattr(distributed, "get_backend", lambda: "gloo")
+    several = Processes(0, 2)
+    with pytest.raises(StateError, match="another process"):
+        several.wait()
+    with pytest.raises(StateError, match="another process"):
+        several.any(True)
+    with pytest.raises(StateError, match="another process"):
+        several.average([torch.zeros(2)])
 
 
 def test_damaged_checkpoint_falls_back(whole, tiny, tmp_path):

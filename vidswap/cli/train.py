@@ -162,10 +162,13 @@ def _train(
         "exports": [str(path) for path in outcome.exports],
     }
     if outcome.finished:
-        console.result(facts, "\n".join(str(path) for path in outcome.exports))
+        if outcome.first:
+            console.result(facts, "\n".join(str(path) for path in outcome.exports))
         return
-    console.note(f"stopped after step {outcome.steps}; the same command goes on from there")
-    raise click.exceptions.Exit(128 + received[0])
+    if outcome.first:
+        console.note(f"stopped after step {outcome.steps}; the same command goes on from there")
+    # Where another of several processes was told to stop, this one was not.
+    raise click.exceptions.Exit(128 + (received[0] if received else signal.SIGTERM))
 
 
 def _quoted(text: str) -> str:

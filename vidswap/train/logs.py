@@ -1,6 +1,7 @@
 """What a training leaves to look at: figures as CSV and for TensorBoard, pictures as PNG."""
 
 import csv
+import io
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,8 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vidswap.errors import StateError
+from vidswap.errors import StateError, WeightsError
 from vidswap.types import U8
+from vidswap.weights.cache import write_atomically
 
 NAME = "log.csv"
 
@@ -35,7 +37,7 @@ class Log:
         self._columns = ("step", "pictures", "seconds", *columns)
         kept = [row for row in read_log(out) if int(row["step"]) <= start] if start else []
         self.seconds = float(kept[-1]["seconds"]) if kept else 0.0
-        self._write("w", [self._columns, *([r[c] for c in self._columns] for r in kept)])
+        self._begin([[row[c] for c in self._columns] for row in kept])
         self._board = _tensorboard(out, start)
 
     def add(self, step: int, pictures: int, seconds: float, figures: Mapping[str, Any]) -> None:
@@ -43,7 +45,13 @@ class Log:
         row: list[str | float] = [step, pictures, round(seconds, 2)]
         values = {name: float(value) for name, value in figures.items()}
         row += [f"{values[c]:.8g}" if c in values else "" for c in self._columns[3:]]
-        self._write("a", [row])
+        try:
+            with self._path.open("a", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(row)
+        except OSError as error:
+            raise StateError(
+                f"cannot be written: {error.strerror}", path=self._path, stage="train"
+            ) from error
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
@@ -58,20 +66,17 @@ class Log:
         if self._board is not None:
             self._board.close()
 
-    def _write(self, mode: str, rows: Sequence[Sequence[Any]]) -> None:
-        try:
-            with self._path.open(mode, newline="", encoding="utf-8") as file:
-                csv.writer(file).writerows(rows)
-        except OSError as error:
-            raise StateError(
-                f"cannot be written: {error.strerror}", path=self._path, stage="train"
-            ) from error
+    def _begin(self, rows: Sequence[Sequence[Any]]) -> None:
+        # A full disk must not cost the rows that are there.
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([self._columns, *rows])
+        _whole(self._path, text.getvalue().encode())
 
 
 def read_log(out: Path) -> list[dict[str, str]]:
-    """Rows of ``log.csv``, oldest first; none where there is no file."""
+    """Rows of ``log.csv``, oldest first; none where there is no file. A torn one is left out."""
     with suppress(FileNotFoundError), (out / NAME).open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if row.get("step")]
+        return [row for row in csv.DictReader(file) if row.get("step") and None not in row.values()]
     return []
 
 
@@ -108,8 +113,13 @@ def write_png(path: Path, picture: U8) -> None:
     Raises:
         StateError: The disk is full or the folder cannot be written.
     """
+    packed = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(packed, "png")
+    _whole(path, packed.getvalue())
+
+
+def _whole(path: Path, data: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.ascontiguousarray(picture)).save(path)
-    except OSError as error:
-        raise StateError(f"cannot be written: {error}", path=path, stage="train") from error
+        write_atomically(path, data)
+    except WeightsError as error:
+        raise StateError(error.message, path=error.path, stage="train") from error

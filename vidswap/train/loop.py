@@ -66,6 +66,8 @@ class Outcome:
     """Of the last step."""
     checkpoint: Path
     exports: tuple[Path, ...] = ()
+    first: bool = True
+    """False in all but one of several processes."""
 
 
 def train(
@@ -98,7 +100,9 @@ class _Training:
         device: torch.device,
         watch: Watch,
     ) -> None:
-        self.recipe, self.out, self.watch = recipe, out, watch
+        # One of several processes speaks for all.
+        spoken = watch if processes.first else Watch(stop=watch.stop)
+        self.recipe, self.out, self.watch = recipe, out, spoken
         self.loop, self.processes, self.device = recipe.loop, processes, device
         _make(out)
         self.data = _data_once(recipe, out, processes)
@@ -158,7 +162,7 @@ class _Training:
         finished = done >= self.loop.steps
         exports = self._export() if finished and self.processes.first else ()
         path = checkpoint.folder(self.out) / f"step-{done:09}.safetensors"
-        return Outcome(self.out, done, finished, figures, path, exports)
+        return Outcome(self.out, done, finished, figures, path, exports, self.processes.first)
 
     def one(self, index: int, batch: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
         """One step; the figures it gave."""

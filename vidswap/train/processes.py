@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed, nn
 
-from vidswap.errors import RecipeError
+from vidswap.errors import RecipeError, StateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,8 @@ class Processes:
         if self.count == 1 or not tensors:
             return
         flat = torch.cat([t.reshape(-1).float() for t in tensors])
-        distributed.all_reduce(flat)
+        with _together():
+            distributed.all_reduce(flat)
         flat /= self.count
         start = 0
         for tensor in tensors:
@@ -52,13 +53,27 @@ class Processes:
             return flag
         device = f"cuda:{self.local}" if distributed.get_backend() == "nccl" else "cpu"
         votes = torch.tensor(float(flag), device=device)
-        distributed.all_reduce(votes)
+        with _together():
+            distributed.all_reduce(votes)
         return bool(votes > 0)
 
     def wait(self) -> None:
         """Until every process is here."""
         if self.count > 1:
-            distributed.barrier()
+            with _together():
+                distributed.barrier()
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """Of another process that has failed, no more is known here than that it is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise StateError(
+            "another process of this training has ended", stage="train",
+            hint="what it said before tells why",
+        ) from error  # fmt: skip
 
 
 @contextmanager
