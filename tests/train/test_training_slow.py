@@ -2,8 +2,10 @@
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -23,20 +25,59 @@ def mean(rows, name, part):
     return float(np.mean([float(row[name]) for row in rows[part] if row[name]]))
 
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def two_processes(out, changes):
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+        "-m", "vidswap", "train", "stylegan2", "-o", str(out), *changes,
+    ]  # fmt: skip
+
+
+def trained(out, changes):
+    done = subprocess.run(
+        two_processes(out, changes), env=ENVIRONMENT, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stderr
+
+
 def test_two_processes_train_one_network(tiny_overrides, tmp_path):
     changes = tiny_overrides("stylegan2", "loop.steps=6", "loop.checkpoint_every=3")
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-        "-m", "vidswap", "train", "stylegan2", "-o", str(tmp_path), *changes,
-    ]  # fmt: skip
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
+    trained(tmp_path, changes)
     rows = read_log(tmp_path)
     assert [int(row["pictures"]) for row in rows] == [8, 16, 24, 32, 40, 48]
     assert [step for step, _ in checkpoint.existing(tmp_path)] == [6, 3]
     state, _ = formats.read_safetensors(checkpoint.existing(tmp_path)[0][1])
     assert all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point())
+
+
+def test_two_processes_that_are_stopped_go_on(tiny_overrides, tmp_path):
+    changes = tiny_overrides("stylegan2", "loop.checkpoint_every=100000")
+    endless = two_processes(tmp_path, [*changes, "--set=loop.steps=100000"])
+    with subprocess.Popen(endless, stderr=subprocess.PIPE, env=ENVIRONMENT, text=True) as launcher:
+        deadline = time.monotonic() + 240
+        while len(read_log(tmp_path)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        launcher.send_signal(signal.SIGTERM)
+        _, remarks = launcher.communicate(timeout=240)
+    ((step, _),) = checkpoint.existing(tmp_path)
+    assert step == len(read_log(tmp_path)) >= 3
+    assert remarks.count(f"stopped after step {step}") == 1
+    remarks = trained(tmp_path, [*changes, f"--set=loop.steps={step + 2}"])
+    assert remarks.count(f"going on from step {step}") == 1
+    assert [int(row["step"]) for row in read_log(tmp_path)] == list(range(1, step + 3))
+
+
+def test_damaged_data_end_two_processes_with_one_message(tiny_overrides, photos, tmp_path):
+    (photos / "07.png").write_bytes((photos / "07.png").read_bytes()[:90])
+    changes = [*tiny_overrides("stylegan2", "loop.steps=2"), "--data", str(photos)]
+    command = two_processes(tmp_path / "out", changes)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 1
+    assert done.stderr.count("07.png: photo: the photo is damaged") == 1
+    assert "bug in vidswap" not in done.stderr
 
 
 @pytest.mark.parametrize(
