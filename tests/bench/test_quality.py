@@ -147,6 +147,8 @@ def test_an_engine_that_changes_nothing_scores_like_the_target(recipe, tmp_path)
     }
     page = (tmp_path / "report/quality.html").read_text()
     assert page.count("data:image/jpeg") == (1 + 3) * 6
+    assert page.count("<img alt='nothing'") == 1 + 3
+    assert "frame 3 of 5" in page
     text = table(result)
     assert "paste source" in text
     assert ("no embedder" in text) == (result["embedder"] is None)

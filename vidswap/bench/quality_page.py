@@ -52,18 +52,16 @@ class Gallery:
         at = [0] if count == 1 else sorted({int(m * count) for m in MOMENTS})
         heads = ["source", "target", *results]
         notes = ["", "", *(_note(figures[method]) for method in results)]
-        rows = [
-            [drawn.source.rgb, drawn.target[i], *(frames[i] for frames in results.values())]
-            for i in at
-        ]
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{_image(picture)}</td>" for picture in row) + "</tr>"
-            for row in rows
-        )
+        cells = ""
+        for i in at:
+            row = [drawn.source.rgb, drawn.target[i], *(frames[i] for frames in results.values())]
+            label = "" if count == 1 else f"frame {i + 1} of {count}"
+            shown = (f"<td>{_image(p, h)}</td>" for p, h in zip(row, heads, strict=True))
+            cells += f"<tr><th>{label}</th>{''.join(shown)}</tr>"
         self._parts.append(
-            f"<h2>{html.escape(name)}</h2><table><tr>"
+            f"<h2>{html.escape(name)}</h2><table><tr><th></th>"
             + "".join(f"<th>{html.escape(head)}</th>" for head in heads)
-            + f"</tr>{cells}<tr>"
+            + f"</tr>{cells}<tr><td></td>"
             + "".join(f"<td>{html.escape(note)}</td>" for note in notes)
             + "</tr></table>"
         )
@@ -92,16 +90,17 @@ def _note(figures: Mapping[str, Any]) -> str:
     if figures.get("psnr") is not None:
         parts.append(f"{figures['psnr']:.1f} dB")
     if figures.get("to_source") is not None:
-        parts.append(f"id {figures['to_source']:.2f} / {figures['to_target']:.2f}")
+        parts.append(f"id source {figures['to_source']:.2f}, target {figures['to_target']:.2f}")
     if figures.get("missed"):
         parts.append(f"{100 * figures['missed']:.0f} % missed")
     return ", ".join(parts)
 
 
-def _image(picture: U8) -> str:
+def _image(picture: U8, name: str) -> str:
     image = Image.fromarray(np.asarray(picture, np.uint8))
     image.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
     data = io.BytesIO()
     image.save(data, "JPEG", quality=88)
     coded = base64.b64encode(data.getvalue()).decode()
-    return f"<img alt='' width={image.width} src='data:image/jpeg;base64,{coded}'>"
+    size = f"width={image.width} height={image.height}"
+    return f"<img alt='{html.escape(name)}' {size} src='data:image/jpeg;base64,{coded}'>"
