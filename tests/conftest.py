@@ -1,6 +1,10 @@
 """What holds for every test."""
 
+import fcntl
 import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +19,18 @@ def usual_scheduling():
     yield
     if hasattr(os, "sched_getscheduler"):
         assert os.sched_getscheduler(0) != os.SCHED_FIFO
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """The code that draws heads: where no cache has it yet, one worker compiles, the others wait."""
+    pytest.importorskip("numba")
+    with (Path(tempfile.gettempdir()) / "vidswap-tests-compile.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        from vidswap.synth.render import render
+        from vidswap.synth.sample import sample
+
+        head = sample(0)
+        worn = {"glasses": 1.0, "hair": 1.0, "background_pattern": 0.5}
+        face = replace(head.expression, blink_left=0.5)
+        render(replace(head, expression=face, scene=replace(head.scene, **worn)), 16)

@@ -16,6 +16,7 @@ from vidswap.cli import cli
 from vidswap.cli.outcome import run_command
 from vidswap.errors import RecipeError
 
+pytestmark = pytest.mark.usefixtures("compiled")
 IDENTITY = 'summary = "Test."\n[engine]\nname = "identity"\n[track]\nsamples = 1\n'
 SIZE = 160
 

@@ -11,6 +11,7 @@ from vidswap.bench.quality_methods import Swapped
 from vidswap.bench.quality_score import Judge
 from vidswap.bench.quality_set import draw, talking
 
+pytestmark = pytest.mark.usefixtures("compiled")
 RATES = {"closer": 1.0, "jaw": 0.9, "lids": np.nan}
 
 

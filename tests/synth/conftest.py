@@ -4,6 +4,11 @@ from vidswap.synth.render import render
 from vidswap.synth.sample import sample
 
 
+@pytest.fixture(scope="session", autouse=True)
+def code(compiled):
+    """Is compiled but once."""
+
+
 @pytest.fixture(scope="session")
 def heads():
     """Some pictures with their parameters."""

@@ -42,7 +42,7 @@ COLUMNS = {
     "lost": Column("lost %", ".0f", 100, "frames in whose result the landmarker finds no face"),
     "psnr": Column("PSNR", ".2f", 1, "dB against the true swap, where either shows the face"),
     "toned": Column("toned", ".2f", 1, "PSNR with mean and contrast of colours as in the truth"),
-    "ssim": Column("SSIM", ".3f", 1, "the same"),
+    "ssim": Column("SSIM", ".3f", 1, "structural similarity in the same place"),
     "distance": Column("dist", ".3f", 1, "features of the embedder, in place of LPIPS"),
     "to_source": Column("id src", ".3f", 1, "cosine to the source photograph"),
     "to_target": Column("id tgt", ".3f", 1, "cosine to the untouched frame"),
