@@ -19,6 +19,8 @@ SUFFIXES = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".w
 """File suffix to FFmpeg's muxer name."""
 
 _NAMES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm"}
+_MP4_ALONE = frozenset({"av1", "vp9", "flac", "opus", "truehd"})
+"""FFmpeg's mov muxer lists them, and refuses them when it writes its header: after the whole run."""
 _PLAIN_TEXT = ("subrip", "text", "webvtt", "mov_text")
 _TEXT_TARGETS = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
 
@@ -59,7 +61,8 @@ def codecs(container: str) -> frozenset[str]:
     """Canonical names of the codecs that a muxer takes."""
     with av.open(io.BytesIO(), "w", format=container) as probe:
         names = probe.supported_codecs
-    return frozenset(canonical for name in names if (canonical := _canonical(name)))
+    found = frozenset(canonical for name in names if (canonical := _canonical(name)))
+    return found - _MP4_ALONE if container == "mov" else found
 
 
 def _canonical(name: str) -> str | None:
