@@ -143,3 +143,27 @@ def test_software_that_fails_is_an_error_that_names_it(make, rewrite, monkeypatc
         rewrite(source(make, 8), ".mp4", EncodeOptions(hardware="nvenc", codec="h264"))
     assert error.value.stage == "encode"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "suffix", "written"),
+    [
+        ((".avi", "mpeg4"), "auto", ".mp4", "h264"),
+        ((".webm", "libvpx-vp9"), "auto", ".mp4", "vp9"),
+        ((".webm", "libvpx-vp9"), "h264", ".mkv", "h264"),
+        ((".webm", "libvpx-vp9"), "hevc", ".mov", "hevc"),
+        ((".webm", "libvpx-vp9"), "av1", ".webm", "av1"),
+        ((".webm", "libvpx-vp9"), "prores", ".mov", "prores"),
+        ((".webm", "libvpx-vp9"), "ffv1", ".mkv", "ffv1"),
+    ],
+)
+def test_odd_sizes_stay_odd(make, rewrite, source, codec, suffix, written):
+    """Half a chroma sample: x264 and x265 refuse it, so chroma is widened and nothing is cut off."""
+    at, encoder = source
+    clip = make(at, frames=FRAMES, width=321, height=241, codec=encoder)
+    options = EncodeOptions(codec=codec, preset=QUICK.get(written))
+    info, output, writer = rewrite(clip, suffix, options)
+    found = sound(output, info, writer, suffix)
+    assert (found.codec, found.width, found.height) == (written, 321, 241)
+    notes = plan_encoder(info, options, output).notes
+    assert any("321x241 at yuv420p" in note for note in notes) == (written in ("h264", "hevc"))

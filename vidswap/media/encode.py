@@ -82,6 +82,8 @@ _HARDWARE = {
     "amf": ({"rc": "cqp"}, "qp_i"),
     "videotoolbox": ({}, "q"),
 }
+_EVEN = ("libx264", "libx265")
+"""Refuse odd sizes where chroma has fewer samples."""
 _PRORES = {"yuv422p10le": "3", "yuv444p10le": "4", "yuva444p10le": "4"}
 
 
@@ -114,7 +116,7 @@ def plan_encoder(info: VideoInfo, options: EncodeOptions, output: Path) -> Encod
         check_format(options.pix_fmt)
     source = planar_format(info.pix_fmt)
     family, notes = _family(info, options, container, source)
-    pix_fmt, changes = _pix_fmt(_FAMILIES[family].encoder, source, options)
+    pix_fmt, changes = _pix_fmt(_FAMILIES[family].encoder, source, options, info)
     plan = EncoderPlan(
         encoder=_FAMILIES[family].encoder,
         pix_fmt=pix_fmt,
@@ -158,10 +160,17 @@ def _family(
     return chosen, (f"{info.codec} {source} cannot be kept in {container}: {chosen} is written",)
 
 
-def _pix_fmt(encoder: str, source: str, options: EncodeOptions) -> tuple[str, tuple[str, ...]]:
+def _pix_fmt(
+    encoder: str, source: str, options: EncodeOptions, info: VideoInfo
+) -> tuple[str, tuple[str, ...]]:
     wanted = options.pix_fmt
     if wanted is None:
         name, loss = nearest(encoder, source)
+        whole = name.replace("yuv420", "yuv444").replace("yuv422", "yuv444")
+        # They could crop, as others' files do, but do not offer it.
+        if encoder in _EVEN and name != whole and (info.width | info.height) % 2:
+            size = f"{info.width}x{info.height}"
+            return whole, (f"{encoder} does not take {size} at {name}: {whole} is written",)
         return name, (f"{encoder} does not take {source}: {name} is written",) if loss else ()
     if wanted not in formats(encoder):
         known = ", ".join(formats(encoder))
