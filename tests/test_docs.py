@@ -1,5 +1,6 @@
 """Every command and option is documented, and what the README names exists."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -71,3 +72,19 @@ def test_exit_codes_are_documented():
     codes = {k.exit_code for k in kinds if issubclass(k, errors.VidswapError)} | {0, 130, 143}
     documented = {int(n) for n in re.findall(r"^\s+(\d+) ", EXIT_CODES, re.M)}
     assert documented == codes
+
+
+TRAPS = re.findall(r"`(tests/[^`]+?)::([a-z_0-9]+)(?:\[([^`]+)\])?` \|$", (ROOT / "docs/traps.md").read_text(), re.M)  # fmt: skip
+
+
+def test_every_trap_names_a_test():
+    lines = (ROOT / "docs/traps.md").read_text().splitlines()
+    assert len(TRAPS) == sum(line.startswith("| ") for line in lines) - 1 > 30
+
+
+@pytest.mark.parametrize(("file", "name", "case"), TRAPS)
+def test_tests_of_traps_exist(file, name, case):
+    text = (ROOT / file).read_text(encoding="utf-8")
+    body = ast.parse(text).body
+    assert name in {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    assert not case or f'"{case}"' in text

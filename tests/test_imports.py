@@ -1,6 +1,7 @@
 """Layers hold, and the command line starts without anything heavy."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,26 @@ def test_a_run_of_the_mesh_engine_leaves_torch_alone():
     )
     assert "cv2" in loaded
     assert "torch" not in loaded
+
+
+def test_a_run_needs_no_display():
+    """Neither a window system nor a toolkit: everything a run loads, with its networks running."""
+    pytest.importorskip("mediapipe")
+    loaded, _ = modules_after(
+        "import os\n"
+        "for name in ('DISPLAY', 'WAYLAND_DISPLAY', 'MPLBACKEND'): os.environ.pop(name, None)\n"
+        "import vidswap.run.swap, vidswap.run.inspect, vidswap.run.preview, vidswap.run.report\n"
+        "import vidswap.engines.mesh\n"
+        "from vidswap.faces.detect import open_detector\n"
+        "from vidswap.faces.landmarks import Landmarker\n"
+        "from vidswap.recipe import DetectOptions\n"
+        "open_detector(DetectOptions()).close()\n"
+        "Landmarker().close()"
+    )
+    assert "mediapipe" in loaded
+    assert not loaded & {"tkinter", "_tkinter", "PyQt5", "PyQt6", "PySide2", "PySide6", "gi", "wx"}
+    calls = re.compile(r"cv2\.(imshow|namedWindow|waitKey|destroy)")
+    assert not [p for p in (ROOT / "vidswap").rglob("*.py") if calls.search(p.read_text())]
 
 
 def test_layers():

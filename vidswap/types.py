@@ -132,6 +132,21 @@ class Shot(NamedTuple):
     stop: int
 
 
+class Dissolve(NamedTuple):
+    """Frames ``[start, stop)`` in which one shot fades into the next."""
+
+    start: int
+    middle: int
+    """First frame of the next shot: from here on it outweighs the one before."""
+    stop: int
+
+    def share(self, frame: float) -> float:
+        """How much of a frame belongs to the shot that it is not counted to, [0, 0.5]."""
+        if frame < self.middle:
+            return 0.5 * max(frame - self.start + 1, 0) / (self.middle - self.start + 1)
+        return 0.5 * max(self.stop - frame, 0) / (self.stop - self.middle + 1)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One detected face in one picture."""

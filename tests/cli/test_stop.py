@@ -18,7 +18,8 @@ SECONDS = 30
 
 @pytest.fixture(scope="module")
 def long_clip(media):
-    return write_clip(media / "long.mp4", Clip(frames=150, width=640, height=368))
+    quick = {"preset": "ultrafast"}
+    return write_clip(media / "long.mp4", Clip(frames=120, width=320, height=192, options=quick))
 
 
 def start(*arguments, **options):

@@ -35,6 +35,8 @@ MATCH = 0.75
 """Correlation from which a block counts as found again."""
 IN_PLACE = 0.8
 """Correlation of two whole pictures from which like histograms are believed."""
+EDGES = 0.4
+"""The same of their fine edges alone, from which two pictures show one scene in other light."""
 COMMON = 0.35
 """Share of the blocks that must move together for a change to be motion."""
 
@@ -84,8 +86,7 @@ class ShotSplitter:
         Returns:
             Verdicts on the oldest undecided frames; empty while in doubt.
         """
-        small = cv2.GaussianBlur(luma, (0, 0), 1.0)
-        return self._judge(_Look(small, float(small.std())))
+        return self._judge(_look(luma))
 
     def flush(self) -> list[bool]:
         """Verdicts on what is left at the end of the clip: doubt there is a cut."""
@@ -147,12 +148,34 @@ class ShotSplitter:
         return verdicts
 
     def _same(self, a: _Look, b: _Look) -> bool:
-        if float(cv2.norm(a.luma, b.luma, cv2.NORM_L1)) < CALM * a.luma.size:
-            return True
-        near = distance(a.cells, b.cells) <= self._options.threshold
-        # Shot and reverse shot share their histograms; their pictures do not correlate.
-        in_place = float(cv2.matchTemplate(a.luma, b.luma, cv2.TM_CCOEFF_NORMED)[0, 0]) >= IN_PLACE
-        return (near and in_place) or moved(a.luma, b.luma)
+        return same(a, b, self._options.threshold)
+
+
+def unlike(a: U8, b: U8, threshold: float) -> bool:
+    """Whether two grey pictures with contrast show different scenes, however they are lit."""
+    first, second = _look(a), _look(b)
+    if min(first.contrast, second.contrast) < CLEAR:
+        return False
+    # Light from elsewhere changes everything but where the fine edges are.
+    fine = [cv2.subtract(p, cv2.GaussianBlur(p, (0, 0), 3.0), dtype=cv2.CV_32F) for p in (a, b)]
+    alike = cv2.matchTemplate(fine[0], fine[1], cv2.TM_CCOEFF_NORMED)
+    lit = float(alike[0, 0]) >= EDGES
+    return not lit and not same(first, second, threshold)
+
+
+def same(a: _Look, b: _Look, threshold: float) -> bool:
+    """Whether two pictures show the same scene, from wherever."""
+    if float(cv2.norm(a.luma, b.luma, cv2.NORM_L1)) < CALM * a.luma.size:
+        return True
+    near = distance(a.cells, b.cells) <= threshold
+    # Shot and reverse shot share their histograms; their pictures do not correlate.
+    in_place = float(cv2.matchTemplate(a.luma, b.luma, cv2.TM_CCOEFF_NORMED)[0, 0]) >= IN_PLACE
+    return (near and in_place) or moved(a.luma, b.luma)
+
+
+def _look(luma: U8) -> _Look:
+    small = np.asarray(cv2.GaussianBlur(luma, (0, 0), 1.0), np.uint8)
+    return _Look(small, float(small.std()))
 
 
 def histograms(luma: U8) -> F32:

@@ -29,6 +29,7 @@ from vidswap.faces.follow import (
     square,
 )
 from vidswap.faces.landmarks import Landmarker, Landmarks, Region, region_of, region_of_points
+from vidswap.faces.tiling import Changed
 from vidswap.ops.geometry import bounds, iou
 from vidswap.recipe import DetectOptions, TrackOptions
 from vidswap.types import F32, U8, U16, Box, Face
@@ -36,8 +37,6 @@ from vidswap.types import F32, U8, U16, Box, Face
 SEARCH_SIDE = 4096
 """Longer side in pixels that pictures are searched at, at most."""
 GLANCE_SIDE = 640
-CHANGED = 12
-"""Grey levels by which a place must differ from the last search to be searched again."""
 SAME = 0.4
 """Overlap from which two boxes are one face."""
 FINE_EVERY = 3
@@ -118,11 +117,18 @@ class Tracker:
         self._next = 0
         self._shot = -1
         self._searched = -1
+        self._fresh = True
         self._seen_luma: U8 | None = None
         self.counts = Counts()
 
     def add(
-        self, picture: Picture, seconds: float, *, starts_shot: bool, faces: Sequence[Face] = ()
+        self,
+        picture: Picture,
+        seconds: float,
+        *,
+        starts_shot: bool,
+        faces: Sequence[Face] = (),
+        mixed: bool = False,
     ) -> None:
         """Track into the next frame.
 
@@ -131,6 +137,8 @@ class Tracker:
             seconds: Its time.
             starts_shot: A cut lies before it.
             faces: Faces known to be in it, besides those that are searched for.
+            mixed: It shows two shots at once: nothing is searched in it; what is found in the first
+                clear frame is traced back.
         """
         if starts_shot:
             self._end_shot()
@@ -139,8 +147,12 @@ class Tracker:
         self._recover(picture, seconds)
         # On the clip's own beat, so that it does not matter where in the clip tracking began.
         beat = int(seconds / max(self._detect.interval, 1e-3) + 1e-6)
-        if starts_shot or beat != self._searched:
-            self._search(picture, seconds, beat, fresh=starts_shot)
+        self._fresh |= starts_shot
+        if mixed:
+            pass
+        elif self._fresh or beat != self._searched:
+            self._search(picture, seconds, beat, fresh=self._fresh)
+            self._fresh = False
         elif not self._tracks:
             self._meet(picture, seconds, self._glance(picture))
         if faces:
@@ -295,7 +307,7 @@ class Tracker:
         # and looks next to the tracked faces too.
         quick = bool(known) and beat % FINE_EVERY > 0
         least = 0.5 * min(rgb.shape[:2]) if quick else 0
-        changed = _Changed(luma, previous, known if quick else [], rgb.shape[1], least)
+        changed = Changed(luma, previous, known if quick else [], rgb.shape[1], least)
         faces = [_scaled(f, 1 / scale) for f in self._detector.detect(rgb, changed)]
         self._meet(picture, seconds, faces)
         self._searched, self._seen_luma = beat, luma
@@ -351,33 +363,6 @@ class Tracker:
     def _close(self, track: Follow) -> None:
         self._tracks.remove(track)
         self._sink.close(track.number)
-
-
-class _Changed:
-    """Whether a tile differs from the last search anywhere but on faces that are tracked."""
-
-    def __init__(
-        self, luma: U8, previous: U8 | None, known: list[F32], width: int, least: float
-    ) -> None:
-        self._all = previous is None or previous.shape != luma.shape
-        self._factor = luma.shape[1] / width
-        self._least = least
-        if self._all or previous is None:
-            return
-        self._map = cv2.absdiff(luma, previous) > CHANGED
-        for box in known:
-            left, top, right, bottom = box * self._factor
-            grow = 0.35 * (right - left)
-            rows = slice(max(int(top - grow), 0), max(int(bottom + grow), 0) + 1)
-            self._map[rows, max(int(left - grow), 0) : max(int(right + grow), 0) + 1] = False
-
-    def __call__(self, box: Box) -> bool:
-        if box.width < self._least:
-            return False
-        if self._all:
-            return True
-        left, top, right, bottom = (int(v * self._factor) for v in box)
-        return bool(self._map[max(top, 0) : bottom + 1, max(left, 0) : right + 1].any())
 
 
 def eight_bit(rgb: U8 | U16) -> U8:

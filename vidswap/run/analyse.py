@@ -33,7 +33,7 @@ from vidswap.run.spans import (
     storing,
 )
 from vidswap.run.store import Store
-from vidswap.types import Need, Shot, VideoInfo
+from vidswap.types import F64, Dissolve, Need, Shot, VideoInfo
 
 Progress = Callable[[int, int], None]
 """Called with the frames done and the frames in all."""
@@ -150,6 +150,7 @@ class _Merger:
         self._joiner = None if new is None else new()
         self._open: list[Chain] = []
         self._cuts: list[int] = []
+        self._dissolves: list[Dissolve] = []
         self._finished: list[Collected] = []
         self._count = 0
 
@@ -161,6 +162,7 @@ class _Merger:
             result = self._read(span, known)
             pairs = matches(self._open, result)
         self._cuts += result.cuts
+        self._dissolves += result.dissolves
         going, fresh = set(), []
         for part in result.parts:
             at = pairs.get(part.number)
@@ -215,7 +217,13 @@ class _Merger:
         seconds = np.array([info.seconds(i) for i in range(chain.start, chain.stop)])
         whole = chain.whole(f"track-{self._count:05d}", number, self._joiner)
         self._count += 1
-        self._finished.append(self._finisher.finish(whole, seconds, shot))
+        self._finished.append(self._finisher.finish(whole, seconds, shot, self._mixed(chain)))
+
+    def _mixed(self, chain: Chain) -> F64:
+        """(T,) how much of each frame another shot takes."""
+        frames = range(chain.start, chain.stop)
+        near = [d for d in self._dissolves if d.start < chain.stop and d.stop > chain.start]
+        return np.array([max((d.share(i) for d in near), default=0.0) for i in frames])
 
     def _counts(self, chain: Chain, shot: Shot) -> bool:
         """Whether there is enough evidence for a face."""

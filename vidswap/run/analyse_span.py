@@ -17,13 +17,14 @@ import numpy as np
 from vidswap.faces.detect import open_detector
 from vidswap.faces.embed import open_embedder
 from vidswap.faces.landmarks import Landmarker
-from vidswap.faces.shots import SIDE, ShotSplitter
+from vidswap.faces.shots import SIDE
 from vidswap.faces.track import Tracker
+from vidswap.faces.transitions import MEMORY, Transitions, Verdict
 from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.run.collect import TrackWriter
 from vidswap.run.spans import Draft, Span, SpanResult, SpanTask, storing
-from vidswap.types import Face
+from vidswap.types import Dissolve, Face
 
 LEAD = 2.0
 """Seconds followed before a span."""
@@ -116,8 +117,8 @@ class _Look:
         self._seeds = seeds
         self._lead = lead_in(task, span)
         self._writer = TrackWriter(folder, task.info, task.needs, open_embedder())
-        self._splitter = ShotSplitter(task.recipe.shots)
         self._cuts: list[int] = []
+        self._dissolves: list[Dissolve] = []
 
     def run(self, extra: int) -> SpanResult:
         """Follow all faces.
@@ -129,48 +130,59 @@ class _Look:
             _UnsettledError: They were too few.
         """
         recipe = self._task.recipe
-        first = max(self._lead - extra, self._task.start)
+        first = max(min(self._lead, self._span.start - MEMORY) - extra, self._task.start)
+        info = self._task.info
+        # 4:2:0 has one and a half samples for each pixel.
+        size = int(info.width * info.height * 1.5 * (2 if info.colour.bits > 8 else 1))
+        judge = Transitions(recipe.shots, size, first)
         sure = first == self._task.start or extra > 0
         with ExitStack() as stack:
             detector = stack.enter_context(closing(open_detector(recipe.detect)))
             landmarker = stack.enter_context(closing(Landmarker()))
             tracker = Tracker(detector, landmarker, recipe.track, recipe.detect, self._writer)
             reader = stack.enter_context(open_reader(self._task.info, recipe.decode))
-            for frame, cut in self._judged(reader.frames(first, self._task.stop)):
+            for frame, found in self._judged(reader.frames(first, self._task.stop), judge):
                 if frame.index >= self._span.stop:
                     break
-                if frame.index == self._span.start and not (sure or self._splitter.settled):
+                if frame.index == self._span.start and not (sure or judge.settled):
                     raise _UnsettledError
                 if frame.index >= self._lead:
-                    self._follow(tracker, frame, cut)
+                    self._follow(tracker, frame, found)
             self._writer.end()
             tracker.finish()
-        return SpanResult(self._span, self._lead, tuple(self._cuts), tuple(self._writer.parts()))
+        parts = tuple(self._writer.parts())
+        return SpanResult(self._span, self._lead, tuple(self._cuts), parts, tuple(self._dissolves))
 
-    def _judged(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    def _judged(
+        self, frames: Iterator[Frame], judge: Transitions
+    ) -> Iterator[tuple[Frame, Verdict]]:
         """Frames, each with whether it starts a shot; those in doubt wait for later ones."""
         waiting: deque[Frame] = deque()
         for frame in frames:
             waiting.append(frame)
-            for cut in self._splitter.add(frame.luma(SIDE)):
-                yield waiting.popleft(), cut
+            for found in judge.add(frame.luma(SIDE)):
+                yield waiting.popleft(), found
             if waiting and waiting[0].index >= self._span.stop:
                 return
-        for cut in self._splitter.flush():
-            yield waiting.popleft(), cut
+        for found in judge.flush():
+            yield waiting.popleft(), found
 
-    def _follow(self, tracker: Tracker, frame: Frame, cut: bool) -> None:
+    def _follow(self, tracker: Tracker, frame: Frame, found: Verdict) -> None:
         span, index = self._span, frame.index
         faces = [seed.face for seed in self._seeds if seed.frame == index]
+        self._writer.mixed = found.mixed
         tracker.add(
             frame,
             self._task.info.seconds(index),
-            starts_shot=cut or index == self._lead,
+            starts_shot=found.cut or index == self._lead,
             faces=faces,
+            mixed=found.mixed,
         )
         if index < span.start:
             return
-        if cut:
+        if found.cut:
             self._cuts.append(index)
+        if found.dissolve is not None:
+            self._dissolves.append(found.dissolve)
         if self._progress:
             self._progress(index + 1 - span.start)

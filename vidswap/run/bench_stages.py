@@ -10,8 +10,8 @@ from typing import Any
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.flow import FlowMeter
 from vidswap.faces.graph import Graph
-from vidswap.faces.shots import ShotSplitter
 from vidswap.faces.track import Tracker
+from vidswap.faces.transitions import Transitions
 from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.recipe import DecodeOptions, Recipe
@@ -26,7 +26,7 @@ STAGES = (
 )  # fmt: skip
 _POINTS: tuple[tuple[type, str, str], ...] = (
     (Frame, "luma", "shots"),
-    (ShotSplitter, "add", "shots"),
+    (Transitions, "add", "shots"),
     (Tracker, "_search", "search"),
     (Tracker, "_glance", "search"),
     (Tracker, "_points", "landmarks"),

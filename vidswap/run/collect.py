@@ -124,6 +124,8 @@ class TrackWriter:
         self._growing: dict[int, Growing] = {}
         self._parts: list[Part] = []
         self._over = False
+        self.mixed = False
+        """Whether the frame that is tracked shows two shots at once: nobody's looks are taken from it."""
 
     def row(self, track: int, shot: int, picture: Picture, found: Landmarks | None) -> None:
         """Spool one frame of a track."""
@@ -181,7 +183,9 @@ class TrackWriter:
         box = growing.collector.footprint(found.mesh).clip(picture.width, picture.height)
         if min(box.width, box.height) < 2:
             return growing.last and {n: r for n, r in growing.last.items() if n != "mesh"}
-        trust = found.score * float(np.clip((0.1 - found.spread) / 0.05, 0, 1))
+        trust = (
+            0.0 if self.mixed else found.score * float(np.clip((0.1 - found.spread) / 0.05, 0, 1))
+        )
         pixels = picture.rgb(box)
         rows: dict[str, Any] = dict(
             growing.collector.add(seconds, pixels, box, found.mesh, trust, picture.index)
@@ -193,7 +197,7 @@ class TrackWriter:
         self, growing: Growing, picture: Picture, found: Landmarks, seconds: float
     ) -> None:
         due = seconds - growing.embedded_at >= EMBED_EVERY and len(growing.vectors) < EMBEDDINGS
-        if self._embedder is None or not due or found.score < 0.9:
+        if self._embedder is None or not due or self.mixed or found.score < 0.9:
             return
         if abs(float(self._pose.angles(found.mesh)[0])) > 35:
             return

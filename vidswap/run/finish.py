@@ -22,6 +22,10 @@ from vidswap.types import F32, F64, Bool, Shot
 WINDOW = 240
 """Frames smoothed at once."""
 
+FADE = ((0.1, 0.2, 0.5), (1.0, 0.35, 0.08))
+"""How sure a face is at most where another shot takes a share of the frame: engines fade between .35
+and .05, so that the swap goes as the face itself does."""
+
 _JOINED = ("mesh", "flow")
 """Rows that are stored as meshes."""
 
@@ -93,16 +97,19 @@ class Finisher:
         self._folder, self._options, self._mesh = folder, options, mesh
         self._pose = PoseFit(mesh)
 
-    def finish(self, track: Whole, seconds: F64, shot: Shot) -> Collected:
+    def finish(self, track: Whole, seconds: F64, shot: Shot, mixed: F64) -> Collected:
         """Smooth a track and store it.
 
         Args:
             track: The track.
             seconds: (T,) time of its frames.
             shot: The shot it lies in, for fading where it enters or leaves inside it.
+            mixed: (T,) how much of each frame another shot takes, [0, 0.5], where it dissolves.
         """
         score, spread, seen = track.score, track.spread, track.seen
-        weights = np.where(seen, np.clip(score, 0.05, 1), 0.0)
+        # Landmarks of a face with another one through it are as good as it is clear.
+        clear = np.maximum(1 - 2 * mixed, 0.1) ** 2
+        weights = np.where(seen, np.clip(score, 0.05, 1) * clear, 0.0)
         doubt = float(np.median(spread[seen]))
         steadier = Steadier(track.rows["mesh"], seconds, weights, self._options, doubt, self._mesh)
         mesh, pose, boxes = self._store_meshes(track, steadier, seconds)
@@ -110,6 +117,7 @@ class Finisher:
             score, spread, seen, seconds,
             enters=track.start > shot.start, leaves=track.stop < shot.stop,
         )  # fmt: skip
+        sure = np.minimum(sure, np.interp(mixed, *FADE)).astype(np.float32)
         arrays: dict[str, Row] = {"seen": seen, "confidence": sure, "pose": pose, "boxes": boxes}
         if len(track.vectors):
             mean = np.mean(track.vectors, 0)

@@ -135,10 +135,14 @@ def _plots(tracks: Sequence[Track], recorder: Recorder) -> str:
     axes = figure.subplots(3, 1, sharex=True)
     for track in tracks:
         _curves(axes, track, recorder.seen.get(track.id))
-    for axis, label in zip(axes, ("confidence", "degrees", "brightness of the face"), strict=True):
+    labels = ("confidence [0, 1]", "head pose [degrees]", "brightness of the face [0, 1]")
+    for axis, label in zip(axes, labels, strict=True):
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7, ncols=6, loc="upper right")
+        if axis.lines:
+            # Above the curves, not on them.
+            place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.1}
+            axis.legend(fontsize=7, ncols=8, frameon=False, **place)
     axes[0].set_ylim(-0.05, 1.05)
     axes[-1].set_xlabel("frame")
     text = io.StringIO()

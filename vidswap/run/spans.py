@@ -26,7 +26,7 @@ from vidswap.run.atomic import flush
 from vidswap.run.collect import Part
 from vidswap.run.guard import Guard
 from vidswap.run.rows import RowFile
-from vidswap.types import Need, VideoInfo
+from vidswap.types import Dissolve, Need, VideoInfo
 
 PREFIX = "spans-"
 TABLE = "span.json"
@@ -128,6 +128,8 @@ class SpanResult:
     cuts: tuple[int, ...]
     """Frames of the span that start a shot."""
     parts: tuple[Part, ...]
+    dissolves: tuple[Dissolve, ...] = ()
+    """Those whose middle is one of the cuts; they may begin before the span and end after it."""
 
 
 class Draft:
@@ -161,6 +163,7 @@ class Draft:
             "span": list(result.span),
             "lead": result.lead,
             "cuts": list(result.cuts),
+            "dissolves": [list(d) for d in result.dissolves],
             "parts": [_describe(part) for part in result.parts],
             "files": {f.name: (f.stat().st_size, _hash(f)) for f in [self.folder / ARRAYS, *rows]},
         }
@@ -191,7 +194,9 @@ def read_span(place: Path, task: SpanTask) -> SpanResult | None:
             return None
         with np.load(place / ARRAYS) as arrays:
             parts = tuple(_restore(place, entry, arrays) for entry in table["parts"])
-        return SpanResult(Span(*table["span"]), table["lead"], tuple(table["cuts"]), parts)
+        dissolves = tuple(Dissolve(*d) for d in table["dissolves"])
+        span = Span(*table["span"])
+        return SpanResult(span, table["lead"], tuple(table["cuts"]), parts, dissolves)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
