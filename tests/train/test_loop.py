@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from PIL import Image
 from torch import distributed
 
 from vidswap import zoo
@@ -242,6 +243,34 @@ def test_folder_of_photos(tiny, photos, tmp_path):
     (photos / "07.png").write_bytes((photos / "07.png").read_bytes()[:90])
     with pytest.raises(MediaError, match=r"07\.png"):
         train(tiny("stylegan2", "loop.steps=4", path=photos), tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "words"),
+    [
+        (None, None, 3, "photos: train: holds neither pictures nor videos"),
+        ("a.png", b"\x89PNG\r\n\x1a\n cut off", 3, "a.png: photo: "),
+        ("a.png", (3, 3), 3, "3x3 is too small; at least 32 pixels"),
+        ("a.png", (40, 40), 6, "cannot be made: Not a directory"),
+    ],
+)
+def test_bad_input_is_one_line_and_a_code(
+    tiny_overrides, tmp_path, capsys, name, content, code, words
+):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    if isinstance(content, bytes):
+        (photos / name).write_bytes(content)
+    elif content:
+        Image.new("RGB", content).save(photos / name)
+    if code == 6:
+        out.touch()
+        out /= "deeper"
+    arguments = ["train", "stylegan2", "-o", out, "--data", photos, *tiny_overrides("stylegan2")]
+    assert run_command(cli, [*map(str, arguments), "--log-format", "text"]) == code
+    (line,) = (e for e in capsys.readouterr().err.splitlines() if e.startswith("error: "))
+    assert words in line
+    assert not list(out.rglob("*.safetensors"))
 
 
 def test_sigterm_checkpoints_and_exits_143(tiny_overrides, whole, tmp_path):
