@@ -180,7 +180,8 @@ def _draw(mesh: Mesh, screen: F32, shape: tuple[int, int], seed: float) -> Buffe
     # The hair's triangles come last, so that those before keep their numbers.
     draw(screen, mesh.triangles[: hair[0]] if len(hair) else mesh.triangles, buffers)
     if len(hair):
-        over = empty(*shape)
+        # What lies behind the head need not be looked at.
+        over = empty(*shape)._replace(inverse=buffers.inverse.copy())
         draw(screen, mesh.triangles[hair[0] :], over)
         comb(buffers, over, mesh, int(hair[0]), seed)
     return buffers

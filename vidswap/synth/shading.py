@@ -157,14 +157,14 @@ def comb(head: Buffers, over: Buffers, mesh: Mesh, first: int, seed: float) -> N
 
     Args:
         head: All but the hair; drawn into.
-        over: The hair alone.
+        over: The hair, where it is in front of the head.
         mesh: The head.
         first: Number of the hair's first triangle in the mesh.
         seed: Which strands end early.
     """
     for y in range(head.triangle.shape[0]):
         for x in range(head.triangle.shape[1]):
-            if over.triangle[y, x] < 0 or over.inverse[y, x] <= head.inverse[y, x]:
+            if over.triangle[y, x] < 0:
                 continue
             m = over.triangle[y, x] + first
             i, j, k = mesh.triangles[m, 0], mesh.triangles[m, 1], mesh.triangles[m, 2]
