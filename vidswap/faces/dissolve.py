@@ -5,8 +5,10 @@ the space of pictures, and moves along it one way. Motion does not: what moves i
 places where neither A nor B shows it. So a stretch of frames is a dissolve when its frames lie on the
 line between its ends, its ends are at rest on that line, and they do not show the same scene (a lamp
 that is turned up keeps to its line as well). Pictures are compared at a few pixels a side, where small
-motion within A and B hardly counts; where the camera moves far during a long dissolve, it is missed. Linear combination as a model of edits is from Hampapur et
-al. 1995, "Production model based digital video segmentation".
+motion within A and B hardly counts; where the camera moves far during a long dissolve, it is missed.
+
+Source of linear combination as a model of edits: Hampapur et al., Production Model Based Digital Video
+Segmentation, 1995.
 """
 
 from dataclasses import dataclass

@@ -18,11 +18,14 @@ R = TypeVar("R")
 
 
 def jit(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiled on first call and cached on disk; no fast-math, so that results are bit-equal.
+    """Compiled on first call and cached on disk where there is a place; no fast-math, so that results are bit-equal.
 
     What is called from Python allocates nothing: arrays made in compiled code compile for long.
     """
-    compiled: Any = _njit(cache=True)(function)
+    try:
+        compiled: Any = _njit(cache=True)(function)
+    except RuntimeError:  # no place for a cache, neither beside this file nor in the user's folder
+        compiled = _njit()(function)
     return compiled
 
 
