@@ -127,8 +127,8 @@ def test_every_step_may_see_the_folders_elsewhere(call, short, options, tmp_path
     assert digest(here / "out.mp4") == wanted
 
 
-def test_wrong_steps_say_what_is_wrong(call, film, options, tmp_path):
-    step = [film, "-o", tmp_path / "out.mp4", *options]
+def test_wrong_steps_say_what_is_wrong(call, short, options, tmp_path):
+    step = [short, "-o", tmp_path / "out.mp4", *options]
     done = call("farm", "chunk", *step, "--index", 0)
     assert (done.code, "nothing was planned" in done.err) == (6, True)
     done = call("farm", "plan", *step, "--expect", 7)

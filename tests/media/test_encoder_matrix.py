@@ -167,3 +167,22 @@ def test_odd_sizes_stay_odd(make, rewrite, source, codec, suffix, written):
     assert (found.codec, found.width, found.height) == (written, 321, 241)
     notes = plan_encoder(info, options, output).notes
     assert any("321x241 at yuv420p" in note for note in notes) == (written in ("h264", "hevc"))
+
+
+def test_doctor_tells_hardware_that_is_there_from_hardware_that_is_built_in(monkeypatch):
+    from vidswap.media import encoders
+    from vidswap.run import doctor
+
+    def fails(context):
+        raise ExternalError(542398533, "Generic error in an external library")
+
+    really = encoders.open_codec
+    monkeypatch.setattr(
+        encoders, "open_codec", lambda c: (fails if "nvenc" in c.name else really)(c)
+    )
+    monkeypatch.setattr(encoders, "available_encoders", lambda: ["libx264", "h264_nvenc"])
+    (check,) = (c for c in doctor.examine() if c.name == "encoders")
+    assert check.mark == "ok"
+    assert check.found == "libx264; built in, but without a device here: h264_nvenc"
+    assert encoders.opens("libx264")
+    assert not encoders.opens("no_such_encoder")

@@ -1,9 +1,14 @@
 """Which of the encoders that are used are built into this FFmpeg, and what they take."""
 
+from fractions import Fraction
+from typing import Any
+
 import av
 from av.codec.codec import PixFmtLoss, UnknownCodecError, find_best_pix_fmt_of_list
+from av.error import FFmpegError
 
 from vidswap.errors import RecipeError
+from vidswap.media.priority import open_codec
 
 ENCODERS = (
     "libx264",
@@ -35,6 +40,23 @@ def _present(name: str) -> bool:
     except UnknownCodecError:
         return False
     return True
+
+
+def opens(name: str) -> bool:
+    """Whether an encoder that is built in starts: hardware needs its driver and its device."""
+    try:
+        context: Any = av.CodecContext.create(name, "w")
+        context.width, context.height, context.pix_fmt = 640, 480, formats(name)[0]
+        context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+        open_codec(context)
+    except (FFmpegError, ValueError, UnknownCodecError):
+        return False
+    return True
+
+
+def is_hardware(name: str) -> bool:
+    """Whether an encoder of ``ENCODERS`` runs on a device of its own."""
+    return name.rpartition("_")[2] in ("nvenc", "qsv", "amf", "videotoolbox")
 
 
 def build() -> str:

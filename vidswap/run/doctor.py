@@ -97,14 +97,18 @@ def _opencv() -> Check:
 
 
 def _encoders() -> Check:
-    from vidswap.media.encoders import available_encoders
+    from vidswap.media.encoders import available_encoders, is_hardware, opens
 
     found = available_encoders()
     if "libx264" not in found:
         advice = "install the av wheel from PyPI, which carries its own FFmpeg"
         listed = ", ".join(found) or "none"
         return Check("encoders", "fail", listed, advice, MediaError.exit_code)
-    return Check("encoders", "ok", ", ".join(found))
+    # Wheels carry hardware encoders for machines that have the hardware.
+    asleep = [name for name in found if is_hardware(name) and not opens(name)]
+    awake = ", ".join(name for name in found if name not in asleep)
+    note = f"; built in, but without a device here: {', '.join(asleep)}" if asleep else ""
+    return Check("encoders", "ok", awake + note)
 
 
 def _detector() -> Check:
