@@ -9,8 +9,9 @@ import pytest
 
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.light import relight
+from vidswap.engines.mesh.maps import coarse_maps
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.plan import aperture
+from vidswap.engines.mesh.plan import aperture, iris_gain
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shade import clean_shadows
@@ -169,6 +170,29 @@ def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
     assert abs(opened) < 0.25 * 0.16  # the photo's open mouth does not open the target's
     assert abs((offset[145] - offset[159])[1]) < 0.02
     assert all(np.abs(part).max() < 1e-5 for part in shape_offset(target, target, mesh, 1.0))
+
+
+def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(engine, scene, hopper, mesh):
+    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+    face = scene.face(engine, plan, 1)
+    maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, face.rgb.shape[:2], 2)
+    filled = maps.closed - maps.alpha
+    assert filled.min() >= 0
+    assert filled.max() > 0.5  # nostrils and the side of the nose face away even from the front
+    hull = np.zeros(maps.alpha.shape, np.uint8)
+    points = cv2.findNonZero((maps.alpha > 0.01).astype(np.uint8))
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    assert not filled[hull == 0].any()
+
+
+def test_irises_never_turn_purple_and_never_go_blind():
+    blue, magenta = np.log([0.4, 0.5, 0.6]), np.log([0.53, 0.43, 0.5])
+    gain = iris_gain(magenta.astype(np.float32), blue.astype(np.float32))
+    assert gain[1] >= (gain[0] + gain[2]) / 2 - 1e-6
+    dark, pale = (np.log(np.full(3, v, np.float32)) for v in (0.05, 0.7))
+    assert np.exp(iris_gain(dark, pale)).min() > 0.4
+    assert np.exp(iris_gain(pale, dark)).max() < 1.2
+    assert not iris_gain(np.full(3, np.nan, np.float32), pale).any()
 
 
 def test_a_smile_on_the_photo_stays_on_the_photo(mesh):

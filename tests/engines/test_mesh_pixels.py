@@ -28,7 +28,7 @@ def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(step):
     inner = (slice(rows // 4, rows // 2), slice(cols // 3, 2 * cols // 3))
     shift[inner] = rng.normal(0, 2, (*shift[inner].shape[:2], 2))
     shift = cv2.GaussianBlur(shift, (0, 0), 2)
-    maps = Maps(shift, shift, shift[..., 0])
+    maps = Maps(shift, shift, shift[..., 0], shift[..., 0])
     move = import_module("vidswap.engines.mesh.render")._move
     dense = widen(shift, step)[:210, :173]
     y, x = np.mgrid[0:210, 0:173].astype(np.float32)

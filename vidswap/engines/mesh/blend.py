@@ -70,7 +70,7 @@ def blend(
         alpha[place] *= free
         wide[place] *= free
     grain = _grain(part, plan.grain) if plan.grain > 0.02 else None
-    for at in _strips(slow.alpha, step):
+    for at in _strips(slow.alpha + slow.wide, step):
         *texture, cover = cv2.split(_sample(level, where[at]))
         narrow = cv2.multiply(cover, alpha[at], scale=1 / 255, dtype=cv2.CV_32F)
         rest = wide[at] - narrow

@@ -11,6 +11,9 @@ from vidswap.engines.mesh.regions import smoothstep
 from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
 from vidswap.types import F32, U8, U16, Bool, TargetFace
 
+GAP = 9
+"""Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
@@ -52,6 +55,9 @@ class Maps:
     """(h, w, 2) px from a drawn pixel to where the target has it."""
     alpha: F32
     """(h, w) [0, 1] geometry's share: 0 outside the skin, at grazing angles and at folds."""
+    closed: F32
+    """(h, w) [0, 1] the same with narrow gaps closed: beside a nose the details of a texture are not
+    to be had, but its colour is."""
 
 
 def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -> Maps:
@@ -82,10 +88,11 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     open_ = np.where(_folds(u, v, skin), np.float32(0), alpha)
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
+    closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
     smooth = cv2.GaussianBlur(cv2.merge(shift), (0, 0), 1.5)
     smooth.reshape(-1, 2)[triangle < 0] = 0
-    return Maps(cv2.merge([u, v]), smooth, alpha)
+    return Maps(cv2.merge([u, v]), smooth, alpha, closed)
 
 
 def _planes(

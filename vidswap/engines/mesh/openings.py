@@ -99,8 +99,10 @@ def recolour_irises(
         far = np.hypot(x, y[:, None]) / np.float32(radius)
         share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
         colour = view.astype(np.float32) / top
+        bright = np.asarray(colour.max(-1))
+        usual = float(np.median(bright[share > 0])) if share.any() else 1.0
         # Highlights belong to the lamp, not to the eye.
-        share *= 1 - smoothstep(0.45, 0.8, np.asarray(colour.max(-1)))
+        share *= 1 - smoothstep(1.25, 1.9, bright / max(usual, 0.04))
         if not dark:
             share *= smoothstep(0.3, 0.55, far)
         gain = np.exp(share[..., None] * plan.iris)

@@ -143,12 +143,14 @@ def parted(mesh: F32) -> float:
 def iris_gain(source: F32, target: F32) -> F32:
     """(3,) log gain from the target's eye colour to the source's, 0 when either is unknown.
 
-    Bounded, as brown eyes must keep their pupils' edge, and dark ones lifted far look blind; colour
-    moves less than brightness.
+    Bounded, as pupils and highlights must stay to be seen, and dark eyes lifted far look blind; colour
+    moves less than brightness, and never towards a purple that no eye has.
     """
     change = np.nan_to_num(source - target)
-    bright = float(np.clip(change.mean(), -1.0, 0.4))
-    result: F32 = (bright + np.clip(change - change.mean(), -0.2, 0.2)).astype(np.float32)
+    bright = float(np.clip(change.mean(), -0.7, 0.15))
+    colour = np.clip(change - change.mean(), -0.2, 0.2)
+    colour[1] = max(colour[1], (colour[0] + colour[2]) / 2)
+    result: F32 = (bright + colour).astype(np.float32)
     return result
 
 

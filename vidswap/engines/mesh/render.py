@@ -47,8 +47,8 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     recolour_irises(part, face, g, plan, mesh, strength, window.origin)
     size = (part.shape[0], part.shape[1])
     shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
-    alpha = window.cells(maps.alpha)
-    blend(part, cells, _slow(plan, uv, alpha, face, g, strength), plan, shut, extent, step)
+    shares = window.cells(maps.alpha), window.cells(maps.closed)
+    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, extent, step)
     return moved
 
 
@@ -61,6 +61,8 @@ def _uncover(plan: MeshPlan, maps: Maps, cells: U8 | U16, window: Window) -> boo
     if hidden is None:
         return False
     alpha *= 1 - hidden
+    closed = window.cells(maps.closed)
+    closed *= 1 - hidden
     # A hand that is bent along with the features would look like rubber.
     still = cv2.GaussianBlur(cv2.dilate(hidden, np.ones((5, 5), np.uint8)), (0, 0), 2)
     shift = window.cells(maps.shift)
@@ -92,15 +94,20 @@ def _move(rgb: U8 | U16, maps: Maps, step: int) -> U8 | U16:
 
 
 def _slow(
-    plan: MeshPlan, uv: F32, alpha: F32, face: TargetFace, g: Geometry, strength: float
+    plan: MeshPlan,
+    uv: F32,
+    shares: tuple[F32, F32],
+    face: TargetFace,
+    g: Geometry,
+    strength: float,
 ) -> Slow:
-    """Light and both alphas on the window's coarse cells."""
+    """Light and both alphas on the window's coarse cells, from geometry's shares for either."""
 
     def laid(field: F32) -> F32:
         where = uv * len(field) - 0.5
         return cv2.remap(field, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    gain = np.ones((*alpha.shape, 3), np.float32)
+    gain = np.ones((*uv.shape[:2], 3), np.float32)
     if "light" in face.at.data:
         row = np.asarray(face.at.data["light"], np.float32)
         gain = np.exp(laid(light_change(row, plan.light_mean, plan.light_skin)))
@@ -112,5 +119,6 @@ def _slow(
     for share, zone in zip((*shut, *apart), cv2.split(plan.zones), strict=True):
         if share > 0:
             held = np.maximum(held, share * zone)
-    alpha = alpha * (np.float32(strength) * (1 - laid(held)))
-    return Slow(uv, gain, alpha, alpha * laid(plan.wide))
+    left = np.float32(strength) * (1 - laid(held))
+    alpha, closed = (share * left for share in shares)
+    return Slow(uv, gain, alpha, closed * laid(plan.wide))
