@@ -15,10 +15,10 @@ from vidswap.engines.mesh.plan import aperture, iris_gain
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shade import clean_shadows
-from vidswap.engines.mesh.shape import shape_offset
+from vidswap.engines.mesh.shape import LIP_COLUMNS, shape_offset
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
-from vidswap.faces.vertices import EYES
+from vidswap.faces.vertices import BROWS, EYES
 from vidswap.recipe import MeshEngine
 
 
@@ -170,6 +170,24 @@ def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
     assert abs(opened) < 0.25 * 0.16  # the photo's open mouth does not open the target's
     assert abs((offset[145] - offset[159])[1]) < 0.02
     assert all(np.abs(part).max() < 1e-5 for part in shape_offset(target, target, mesh, 1.0))
+
+
+def test_lips_part_and_lids_open_as_far_as_the_targets(mesh):
+    """Also where the photo's mouth is shut, and its brows weigh on the lids until skin must give way."""
+    target = mesh.shape.copy()
+    for _, lower in LIP_COLUMNS:
+        target[list(lower), 1] += 0.05  # a target that talks: its median mouth is open
+    source = mesh.shape.copy()
+    for upper, lower in LIP_COLUMNS:
+        middle = (source[upper[0]] + source[lower[0]]) / 2
+        source[[upper[0], lower[0]]] = middle
+    brows = sorted({*BROWS[0], *BROWS[1]})
+    source[brows, 1] += 0.12
+    offset, _ = shape_offset(source, target, mesh, 1.0)
+    for upper, lower in LIP_COLUMNS:
+        assert abs((offset[lower[0]] - offset[upper[0]])[1]) < 0.004
+    for before, after in zip(aperture(target), aperture(target + offset[:468]), strict=True):
+        assert 0.95 < after / before < 1.05
 
 
 def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(engine, scene, hopper, mesh):

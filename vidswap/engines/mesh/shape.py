@@ -10,6 +10,18 @@ from vidswap.types import F32
 
 LIMIT = 0.2
 """Largest move, in outer-eye distances."""
+LIP_COLUMNS = (
+    ((13, 12, 11, 0), (14, 15, 16, 17)),
+    ((82, 38, 72, 37), (87, 86, 85, 84)),
+    ((312, 268, 302, 267), (317, 316, 315, 314)),
+    ((81, 41, 73, 39), (178, 179, 180, 181)),
+    ((311, 271, 303, 269), (402, 403, 404, 405)),
+    ((80, 42, 74, 40), (88, 89, 90, 91)),
+    ((310, 272, 304, 270), (318, 319, 320, 321)),
+    ((191, 183, 184, 185), (95, 96, 77, 146)),
+    ((415, 407, 408, 409), (324, 325, 307, 375)),
+)
+"""Vertices of upper and lower lip that face each other, from the mouth's opening outwards."""
 HEIGHT = 0.92, 1.2
 """Bounds of an open eye's height against the target's."""
 
@@ -67,6 +79,7 @@ def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: floa
     size = np.linalg.norm(offset, axis=1, keepdims=True)
     offset *= LIMIT * np.tanh(size / LIMIT) / np.maximum(size, 1e-6)
     offset[:, 2] *= 0.5  # depth of a single view is the landmarker's guess
+    offset = _tie(offset)
     whole = mesh.weights @ offset
     rings = len(mesh.oval)
     whole[-2 * rings : -rings] = 0.55 * offset[mesh.oval]
@@ -114,6 +127,19 @@ def _lips(offset: F32, source: F32, target: F32) -> F32:
     return out
 
 
+def _tie(offset: F32) -> F32:
+    """Inner lips move as one: how far they part is the target's, and below nothing they would turn over.
+
+    Upper and lower lip each follow as a whole, so that they stay as thick as they are.
+    """
+    out = offset.copy()
+    for upper, lower in LIP_COLUMNS:
+        gap = (offset[lower[0]] - offset[upper[0]]) / 2
+        out[list(upper)] += gap
+        out[list(lower)] -= gap
+    return out
+
+
 def _relax(offset: F32, held: NDArray[np.bool_], mesh: FaceMesh) -> F32:
     """Smoothing that leaves the held vertices alone, so that they join their surroundings."""
     link = mesh.neighbours[: len(offset), : len(offset)]
@@ -128,6 +154,8 @@ def _unfold(offset: F32, target: F32, mesh: FaceMesh) -> F32:
     link = link / np.maximum(link.sum(1, keepdims=True), 1e-6)
     before = _areas(target, surface)
     out = offset.copy()
+    rims = [list(eye) for eye in EYES]
+    own = [offset[rim] - offset[rim].mean(0) for rim in rims]
     for _ in range(40):
         squeezed = (
             _areas(target + out, surface) / np.where(np.abs(before) < 1e-9, 1e-9, before) < 0.35
@@ -138,6 +166,9 @@ def _unfold(offset: F32, target: F32, mesh: FaceMesh) -> F32:
         near[surface[squeezed]] = True
         near |= (link[:, near].sum(1) > 0) & near.any()
         out = np.where(near[:, None], 0.5 * out + 0.5 * (link @ out), out)
+        # It is the skin that gives way: smoothed lids would close, and each as far as it happens.
+        for rim, form in zip(rims, own, strict=True):
+            out[rim] = out[rim].mean(0) + form
     return out.astype(np.float32)
 
 
