@@ -11,6 +11,9 @@ from vidswap.engines.mesh.regions import smoothstep
 from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
 from vidswap.types import F32, U8, U16, Bool, TargetFace
 
+FOLD = 4.0
+"""Times the usual step of the layout from one cell to the next from which skin lies unseen between them:
+interpolation would draw all of it within a cell, as a dark line beside a nose."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
 
@@ -128,7 +131,7 @@ def _folds(u: F32, v: F32, skin: Bool) -> Bool:
     down = np.maximum(np.abs(u[1:] - u[:-1]), np.abs(v[1:] - v[:-1]))
     down *= skin[1:] & skin[:-1]
     known = right[right > 0]
-    limit = 6 * float(np.median(known)) + 0.01 if len(known) else 1.0
+    limit = FOLD * float(np.median(known)) + 0.01 if len(known) else 1.0
     jump = np.zeros(skin.shape, np.uint8)
     jump[:, 1:] |= right > limit
     jump[:, :-1] |= right > limit
