@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import sys
 
 import numba
 import pytest
@@ -195,6 +196,14 @@ def test_without_numba_nothing_changes(monkeypatch):
     network = StyleGAN2(StyleGAN2Config(32, channel_max=CHANNELS)).freeze()
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     monkeypatch.setattr(winograd, "find_spec", lambda _: None)
+    assert not accelerate(network)
+    assert not any(layer.conv.accelerated for layer in network.synthesis.layers)
+
+
+def test_a_numba_that_cannot_be_imported_is_none(monkeypatch):
+    """It is there and refuses the NumPy beside it: found out before the first frame."""
+    network = StyleGAN2(StyleGAN2Config(32, channel_max=CHANNELS)).freeze()
+    monkeypatch.setitem(sys.modules, "vidswap.models.filtering", None)
     assert not accelerate(network)
     assert not any(layer.conv.accelerated for layer in network.synthesis.layers)
 

@@ -10,6 +10,7 @@ Used where Numba is installed, at fp32, without gradients, and where a convoluti
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
@@ -44,12 +45,17 @@ class Accelerated(Protocol):
 def accelerate(network: nn.Module) -> bool:
     """Prepare the quicker forms of all layers that have one; for frozen weights.
 
-    It takes four times the memory of the convolutions it serves. Without Numba nothing happens.
+    It takes four times the memory of the convolutions it serves. Without a Numba that works nothing
+    happens.
 
     Returns:
         Whether there is anything that can be used.
     """
     if find_spec("numba") is None:
+        return False
+    try:
+        import_module("vidswap.models.filtering")
+    except ImportError:  # a Numba that refuses the NumPy beside it
         return False
     layers = [module for module in network.modules() if isinstance(module, Accelerated)]
     for layer in layers:
