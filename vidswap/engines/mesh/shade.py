@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.engines.mesh.regions import depth_inside, features, polygon, smoothstep
 from vidswap.faces.vertices import BROWS, EYES
@@ -18,6 +19,10 @@ DETAIL = 0.02
 LIGHTER, CLEANER = 0.4, 0.65
 """How much of a shadow and of the detail in it the lit side replaces. All of it would leave the face
 as flat as its lit side: by whatever light a person is known, its modelling is part of the likeness."""
+
+ODD = [1, 2, 3]
+ODD_LIMIT = 0.9
+"""Most that is taken off, in log brightness."""
 
 
 def clean_shadows(texture: F32, trust: F32) -> F32:
@@ -52,6 +57,58 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
     logs += fill * change + LIGHTER * (own * gain)[..., None]
     result: F32 = np.clip(np.exp(logs) - LIFT, 0, 1)
     return result.astype(np.float32)
+
+
+def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
+    """Take off a share of what a light from one side does to a face, as far as the surface's slant explains it.
+
+    The log brightness of the skin is fitted as a quadratic of the normal, as the irradiance of any distant
+    light nearly is one (Ramamoorthi, Hanrahan 2001). Of it, the part that a mirrored face would see the
+    other way round is taken off. A half that is then filled from its mirror image does not bring the
+    shadows of the other side with it, where no fit to two halves could tell them from a dark skin.
+
+    Args:
+        texture: (S, S, 3) in [0, 1].
+        weight: (S, S) in [0, 1], where skin was seen.
+        normals: (S, S, 3) canonical unit normals.
+        share: [0, 1] of its brightness, and twice that of its colour. A person is known by the light
+                of a photo too: no more than is needed.
+
+    Returns:
+        (S, S, 3) in [0, 1].
+    """
+    size = len(texture)
+    fit = (SIZE // 2, SIZE // 2)
+    small = cv2.resize(texture, fit, interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    seen = cv2.resize(weight * (1 - features(size, 0.02)), fit, interpolation=cv2.INTER_AREA)
+    facing = cv2.resize(normals, fit, interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    chosen = np.flatnonzero(seen.ravel() > 0.3)
+    if share <= 0 or len(chosen) < 200:
+        return texture
+    design, skin = _quadratic(facing[chosen]), seen.ravel()[chosen]
+    wanted = np.log(small[chosen] + LIFT).astype(np.float64)
+    ridge = np.diag([1e-4, 1e-3, *[0.01] * 7]) * skin.sum()
+    rest = np.zeros(len(chosen))
+    for _ in range(5):
+        # Moustaches, hair and cast shadows are no matter of slant.
+        robust = (skin / (1 + (rest / 0.25) ** 4))[:, None]
+        shading = np.linalg.solve(
+            design.T @ (robust * design) + ridge, design.T @ (robust * wanted)
+        )
+        rest = (wanted - design @ shading).mean(1)
+    odd = _quadratic(normals.reshape(-1, 3))[:, ODD] @ shading[ODD]
+    odd = np.clip(odd, -ODD_LIMIT, ODD_LIMIT).reshape(size, size, 3)
+    luma = odd.mean(-1, keepdims=True)
+    # Nobody is known by the colour of a shadow.
+    change = share * luma + min(2 * share, 1.0) * (odd - luma)
+    result: F32 = np.clip(np.exp(np.log(texture + LIFT) - change) - LIFT, 0, 1)
+    return result.astype(np.float32)
+
+
+def _quadratic(n: F32) -> NDArray[np.float64]:
+    """(N, 9) terms of normals (N, 3): those in ``ODD`` change their sign in a mirror."""
+    x, y, z = n.astype(np.float64).T
+    return np.stack([np.ones_like(x), x, x * y, x * z, y, z, y * y, y * z, z * z], 1)
 
 
 def _shadow(texture: F32, trust: F32) -> F32:

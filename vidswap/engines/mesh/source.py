@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.regions import features, polygon
-from vidswap.engines.mesh.shade import clean_shadows
+from vidswap.engines.mesh.regions import features, polygon, smoothstep
+from vidswap.engines.mesh.shade import clean_shadows, even_light
 from vidswap.faces.appearance import iris_contrast
 from vidswap.faces.facemesh import Atlas, FaceMesh, fit_pose, frontalise
 from vidswap.faces.vertices import EYES, LIPS_INNER
@@ -16,6 +16,10 @@ from vidswap.types import F32, U8, SourceFace
 
 TEXTURE = 512
 """Side of the source texture in texels."""
+PROFILE = 0.3, 0.55
+"""Sine of yaw from which a photo's far side gives way to the near one's mirror image, and to which."""
+EVEN = 0.5
+"""Most of a light from one side that is taken off a photo whose near half has to serve for both."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,15 +98,29 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     skin = cv2.resize(skin_mask(np.round(small * 255).astype(np.uint8), weight), (TEXTURE, TEXTURE))
     # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
     # they are still more like the person than the mirrored near side.
-    turned = abs(float(pose.rotation[0, 2]))
-    trust = skin * np.clip((seen - 0.28 + 0.25 * turned) / 0.5, 0, 1)
+    turned = float(pose.rotation[0, 2])
+    trust = skin * np.clip((seen - 0.28 + 0.25 * abs(turned)) / 0.5, 0, 1)
+    normals = atlas.spread(mesh.spread(mesh.normals(vertices) @ pose.rotation, 2))
+    trust = (trust * _near_side(turned, TEXTURE)).astype(np.float32)
+    even = EVEN * smoothstep(*PROFILE, np.array([abs(turned)], np.float32))[0]
     return _View(
-        texture,
-        trust.astype(np.float32),
+        even_light(texture, trust, normals, float(even)),
+        trust,
         frontalise(surface, pose),
         facing[: len(surface), 0],
         pose.scale,
     )
+
+
+def _near_side(turned: float, size: int) -> F32:
+    """(S, S) 1, but less on the far side of a head that is turned by ``turned`` (sine of yaw).
+
+    There the mesh misses the outline by as much as an eye is wide: background would be taken for lids.
+    """
+    across = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
+    far = smoothstep(0.08, 0.18, across * np.float32(-np.sign(turned)))
+    far = far * smoothstep(*PROFILE, np.array([abs(turned)], np.float32))
+    return np.broadcast_to(1 - 0.97 * far, (size, size)).astype(np.float32)
 
 
 def _sample(rgb: U8, vertices: F32, facing: F32, atlas: Atlas) -> tuple[F32, F32]:

@@ -1,0 +1,77 @@
+"""What a photograph of a turned or side-lit head gives, and what it must not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh.regions import depth_inside, features, polygon
+from vidswap.engines.mesh.shade import even_light
+from vidswap.engines.mesh.source import identify
+from vidswap.faces.facemesh import Atlas, FaceMesh
+from vidswap.faces.vertices import EYES
+from vidswap.types import SourceFace
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return FaceMesh.load()
+
+
+@pytest.fixture(scope="module")
+def normals(mesh):
+    smooth = mesh.spread(mesh.normals(mesh.extend(mesh.shape)), 2)
+    return Atlas.build(mesh, 256).spread(smooth)
+
+
+def turned_head(mesh, yaw):
+    """Plain skin whose mesh misses the outline: the background shows where it has the far eye."""
+    angle = np.radians(yaw)
+    turn = np.array(
+        [[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]]
+    )
+    points = ((mesh.shape @ turn.T) * 200 + [256, 256, 0]).astype(np.float32)
+    iris = np.repeat(points[[468 - 1, 468 - 1]], 5, 0)
+    photo = np.full((512, 512, 3), (180, 140, 120), np.uint8)
+    edge = points[33 if yaw > 0 else 263, 0]
+    x = np.arange(512)
+    photo[:, (x < edge) if yaw > 0 else (x > edge)] = 8
+    return SourceFace(
+        rgb=photo,
+        mesh=np.concatenate([points, iris]),
+        pose=np.zeros(3, np.float32),
+        path="made",
+        score=1.0,
+    )
+
+
+@pytest.mark.parametrize("yaw", [35, -35])
+def test_background_beside_the_far_eye_of_a_turned_head_is_no_skin(mesh, yaw):
+    source = turned_head(mesh, yaw)
+    assert (source.rgb.max(-1) < 20).any()
+    found = identify([source], mesh, Atlas.build(mesh, 512), Atlas.build(mesh, 256))
+    far = EYES[0] if yaw > 0 else EYES[1]
+    around = (polygon(far, 512, 0.04) > 0) & (found.valid > 0.5)
+    assert around.mean() > 0.005
+    assert (found.texture[around].max(-1) < 0.8 * 180 / 255).mean() < 0.05
+
+
+def test_light_from_one_side_is_evened_out_and_marks_stay(normals):
+    size = 256
+    mole = np.ones((size, size, 1), np.float32)
+    cv2.circle(mole, (90, 150), 4, 0.6, -1)
+    skin = np.array((0.4, 0.3, 0.25), np.float32) * mole
+    light = np.exp(0.6 * normals[..., :1] * np.array((1.0, 1.0, 1.3), np.float32))
+    photo = np.clip(skin * light, 0, 1).astype(np.float32)
+    inside = (depth_inside(size) > 0.02) & (features(size, 0.02) < 0.5)
+    half = inside & (np.arange(size) > size // 2)  # the other one was not seen
+    out = even_light(photo, half.astype(np.float32), normals, 1.0)
+
+    def lopsided(x):
+        logs = np.log(x + 0.03)
+        return np.abs(logs - logs[:, ::-1])[inside & inside[:, ::-1]].mean()
+
+    assert lopsided(out) < 0.15 * lopsided(photo)
+    assert np.log(out[150, 90] / out[150, 105]).mean() == pytest.approx(np.log(0.6), abs=0.12)
+    some = even_light(photo, half.astype(np.float32), normals, 0.4)
+    assert lopsided(out) < lopsided(some) < lopsided(photo)
+    np.testing.assert_array_equal(even_light(photo, half.astype(np.float32), normals, 0.0), photo)
