@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.faces.flow import FlowMeter
+from vidswap.faces.flow import FlowMeter, carry
+from vidswap.faces.pose import eye_opening
+from vidswap.faces.vertices import EYES, LIPS_INNER
 from vidswap.types import Box
 
 SIZE = 480
@@ -86,3 +88,34 @@ def test_a_face_that_leaves_the_frame_is_no_accident(skin, centre):
     inside = (np.abs(mesh[:, :2] - SIZE / 2) < SIZE / 2 - 12).all(1)
     if np.isfinite(flow).all() and inside.any():
         assert np.sqrt(((flow - (0.5, 0))[inside] ** 2).mean()) < 0.25
+
+
+def test_a_blink_that_flow_sees_half_of_keeps_its_size_and_still_lids_do_not_tremble():
+    """Truth: shut lids for a fifth of a second. Landmarks tremble; flow is smooth, and misses the lids."""
+    mesh = FaceMesh.load()
+    still, t = face(120, (240, 240)).astype(np.float64), np.arange(90) / 30
+    shut = np.clip(1.5 - np.abs(t - 1.5) / 0.1, 0, 1)
+    truth = np.repeat(np.concatenate([still, np.zeros((10, 3))])[None], len(t), 0)
+    for eye in EYES:
+        upper, lower = list(eye[1:8]), list(eye[:8:-1])
+        truth[:, upper] += shut[:, None, None] * (truth[:, lower] - truth[:, upper])
+    seen = truth + np.random.default_rng(4).normal(0, 0.1, truth.shape)
+    flow = 0.4 * np.diff(truth[:, :468, :2], axis=0, prepend=truth[:1, :468, :2])
+    out = carry(seen.astype(np.float32), flow.astype(np.float32), t, 0.4, mesh)
+    want, noisy, got = (eye_opening(m).mean(1) for m in (truth, seen, out))
+    assert np.ptp(got) > 0.95 * np.ptp(want)
+    assert np.corrcoef(want, got)[0, 1] > 0.99
+    quiet = np.abs(t - 1.5) > 0.6
+    assert np.diff(got, 2)[quiet[1:-1]].std() < 0.75 * np.diff(noisy, 2)[quiet[1:-1]].std()
+
+
+def test_lips_part_as_the_landmarks_say():
+    mesh = FaceMesh.load()
+    still, t = face(120, (240, 240)), np.arange(60) / 30
+    seen = np.repeat(np.concatenate([still, np.zeros((10, 3), np.float32)])[None], len(t), 0)
+    open_ = 20 * np.abs(np.sin(2 * np.pi * 2 * t))
+    seen[:, LIPS_INNER[11:], 1] += open_[:, None]
+    nothing = np.zeros((len(t), 468, 2), np.float32)
+    out = carry(seen, nothing, t, 0.4, mesh)
+    assert np.abs(out[:, 14, 1] - out[:, 13, 1] - seen[:, 14, 1] + seen[:, 13, 1]).max() < 1e-3
+    assert not np.array_equal(out, seen), "flow counts"

@@ -12,7 +12,7 @@ import numpy as np
 from vidswap.faces.facemesh import SURFACE, FaceMesh
 from vidswap.faces.landmarks import crop
 from vidswap.faces.vertices import EYES, LIPS_INNER
-from vidswap.ops.smooth import whittaker
+from vidswap.ops.smooth import local_mean, whittaker
 from vidswap.types import F32, F64, U8, U16, Box
 
 SIDE = 250
@@ -29,6 +29,10 @@ begins to count less and counts nothing: occlusion, blur, a cut inside a gap."""
 LIDS, LIPS = 0.7, 0.4
 """How much of the flow the edges of eyes and mouth follow. There it sees skin appear and vanish, and a
 mouth that opened less than the speaker's would be worse than one that trembles."""
+BLINK = (0.003, 0.007)
+"""Eye distances by which flow must miss how far lids open until it begins to count less, and counts
+nothing: a lid slides over the eye, which stays, and flow sees half of a blink. Below that it is the
+landmarks that tremble."""
 
 
 class FlowMeter:
@@ -133,9 +137,39 @@ def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) ->
     gap = np.einsum("vu,tuc->tvc", link, gap * trust[..., None], optimize=True)
     strayed = np.cumsum(gap, axis=0)
     quick = strayed - whittaker(strayed, seconds, drift)
+    move = _skin(link)[:, None] * quick
+    _blink(move, quick, points / size[..., None], seconds, size)
+    for upper, lower in zip(LIPS_INNER[1:10], LIPS_INNER[:10:-1], strict=True):
+        # How far lips part is the landmarks' to tell.
+        move[:, [upper, lower]] = move[:, [upper, lower]].mean(1, keepdims=True)
     out = meshes.copy()
-    out[:, :SURFACE, :2] = points + _skin(link)[:, None] * quick
+    out[:, :SURFACE, :2] = points + move
     return out
+
+
+def _blink(move: F64, quick: F64, points: F64, seconds: F64, size: F64) -> None:
+    """Lids that open or shut follow the flow of their corners, and open as the landmarks say; in place.
+
+    Args:
+        move: (T, 468, 2) px by which vertices follow the flow.
+        quick: (T, 468, 2) px by which it misses the landmarks.
+        points: (T, 468, 2) landmarks in eye distances.
+        seconds: (T,) time stamps.
+        size: (T, 1) px of an eye distance.
+    """
+    missed = []
+    for eye in EYES:
+        upper, lower = list(eye[1:8]), list(eye[:8:-1])
+        across = (points[:, lower] - points[:, upper]).mean(1, keepdims=True)
+        across /= np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-6)
+        missed.append((((quick[:, lower] - quick[:, upper]) * across).sum(-1) / size).mean(1))
+    # Both together: one eye hardly blinks alone, and two tell better than one.
+    energy = local_mean((np.stack(missed) ** 2).mean(0), seconds)
+    low, high = BLINK
+    moving = np.clip((np.sqrt(np.maximum(energy, 0)) - low) / (high - low), 0, 1)[:, None, None]
+    for eye in EYES:
+        place = quick[:, [eye[0], eye[8]]].mean(1, keepdims=True)
+        move[:, list(eye)] += moving * (place - move[:, list(eye)])
 
 
 def _skin(link: F64) -> F64:
