@@ -5,7 +5,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.regions import depth_inside, features, lips, smile_folds, smoothstep
+from vidswap.engines.mesh.regions import (
+    depth_inside,
+    features,
+    lid_zone,
+    lips,
+    smile_folds,
+    smoothstep,
+)
+from vidswap.faces.vertices import EYES
 from vidswap.types import F32
 
 SIZE = 256
@@ -17,8 +25,28 @@ DIP = 0.3
 FLANK = 0.17, 0.27
 """Where the cheeks' sides begin, from the middle line in layout units. A photo saw them at a slant:
 what it holds there is smeared skin, and turned to the camera it would read as dirt."""
+COLD, VIOLET = 0.03, 0.05
+"""How much bluer (blue against red) and more violet (both against green) than the skin a detail may be,
+in log units: reddened skin is a little violet."""
+WARM = 0.1
+"""How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
+SHADOW = 0.04, 0.2
+"""Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
 WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
+
+
+def depth_within(valid: F32) -> F32:
+    """(S, S) distance to where a texture ends, in layout units; gaps narrower than a twelfth are none.
+
+    Args:
+        valid: (S, S) in [0, 1].
+    """
+    size = len(valid)
+    known = (valid > 0.5).astype(np.uint8)
+    reach = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size // 12 | 1, size // 12 | 1))
+    known = cv2.morphologyEx(known, cv2.MORPH_CLOSE, reach)
+    return cv2.distanceTransform(known, cv2.DIST_L2, 5) / np.float32(size)
 
 
 def smooth(values: F32, weight: F32, sigma: float) -> F32:
@@ -97,7 +125,7 @@ def relight(
     lines = smile * smile_folds(SIZE)[..., None]
     middle = np.where(middle < 0, (1 - lines) * middle, middle)
     wanted = t.base + middle
-    wanted += _outline(t.base + t.middle - wanted, both)
+    wanted += _outline(t.base + t.middle - wanted, both, valid * target_valid)
     mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
     plain = s.base + s.middle + mean
     # The outline is matched whatever the strength: what is kept of the photo's light stays inside.
@@ -105,7 +133,10 @@ def relight(
     slow = plain + (1 - (1 - strength) * free) * (wanted - plain)
     gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
     logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
-    result: F32 = np.clip(np.exp(_limit_fine(logs.astype(np.float32), smile)) - LIFT, 0, 1)
+    logs = _limit_fine(logs.astype(np.float32), smile)
+    base = s.base + mean + strength * (t.base - s.base - mean)
+    base = cv2.resize(base, (size, size), interpolation=cv2.INTER_LINEAR)
+    result: F32 = np.clip(np.exp(base + _earthen(logs - base)) - LIFT, 0, 1)
     return result
 
 
@@ -138,7 +169,9 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
         + 0.4 * red * chroma
     )
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
-    inner = smoothstep(0.005, 0.1, depth_inside(SIZE))[..., None]
+    inner = smoothstep(
+        0.005, 0.1, np.minimum(depth_inside(SIZE), 3 * depth_within(s_valid * t_valid))
+    )[..., None]
     aside = _aside(SIZE)[..., None]
     inner = np.maximum(inner * (1 - 0.85 * smoothstep(*FLANK, aside)), mark)
     # So are dark cheeks and temples: on the sides only a trace of a dip in brightness is kept.
@@ -147,6 +180,27 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     luma = luma + side * (trace - luma)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
     return result
+
+
+def _earthen(change: F32) -> F32:
+    """Let no brow, lid or shadow be bluer or more violet than the skin around it.
+
+    Hair and shadow of a yellowed painting or of warm light are grey there; with the light that makes
+    its skin pink they would turn violet. Lips may be what they are.
+
+    Args:
+        change: (S, S, 3) log difference from the slow colour of the skin.
+    """
+    size = len(change)
+    luma = change.mean(-1)
+    red, green, blue = cv2.split(change - luma[..., None])
+    bound = 1 - cv2.GaussianBlur(lips(size), (0, 0), 0.004 * size)
+    lids = np.max([lid_zone(eye, size) for eye in EYES], 0)
+    shade = WARM * np.minimum(luma, 0) * lids
+    cold = np.maximum(blue - red - COLD - shade, 0) * bound / 2
+    red, blue = red + cold, blue - cold
+    violet = np.maximum((red + blue) / 2 - green - VIOLET, 0) * bound / 3
+    return np.dstack([red - violet, green + 2 * violet, blue - violet]) + luma[..., None]
 
 
 def _aside(size: int) -> F32:
@@ -158,10 +212,15 @@ def _soft(weight: F32, sigma: float) -> F32:
     return cv2.GaussianBlur(weight, (0, 0), sigma * len(weight))[..., None]
 
 
-def _outline(rest: F32, both: F32) -> F32:
+def _outline(rest: F32, both: F32, valid: F32) -> F32:
     """What is still missing near the outline, where a difference would show as a seam."""
+    rest = np.clip(smooth(rest, both, CLOSE), -0.6, 0.6)
     edge = (1 - smoothstep(0.03, 0.14, depth_inside(SIZE)))[..., None]
-    result: F32 = edge * np.clip(smooth(rest, both, CLOSE), -0.6, 0.6)
+    # Where a texture ends at hair or at what was not seen, its last skin lies in their shadow.
+    border = (1 - smoothstep(0.03, 0.14, depth_within(valid)))[..., None]
+    border = border * (1 - features(SIZE, 0.02))[..., None]
+    shadow = smoothstep(*SHADOW, rest.mean(-1, keepdims=True))
+    result: F32 = np.maximum(edge * rest, border * shadow * np.maximum(rest, 0))
     return result
 
 

@@ -28,6 +28,8 @@ GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.12
 """How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
+SOFT = 0.05
+"""To both sides of a texture's border, in layout units: over this its slow colours fade."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +96,7 @@ def plan_track(
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
-    wide = cv2.resize(cover, (GRID, GRID), interpolation=cv2.INTER_AREA) * smoothstep(
-        0.005, 0.11, depth_inside(GRID)
-    )
+    wide = wide_alpha(identity.valid, _spread(skin, seen))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
     levels = tuple(
         np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(
@@ -158,6 +158,20 @@ def _spread(skin: F32, seen: U8) -> F32:
     """Target validity at texture size; a side the camera never saw is no reason to hold back."""
     unseen = np.clip(1 - seen.astype(np.float32) / 60, 0, 1)
     return cv2.resize(np.maximum(skin, unseen), (TEXTURE, TEXTURE), interpolation=cv2.INTER_LINEAR)
+
+
+def wide_alpha(valid: F32, skin: F32) -> F32:
+    """(128, 128) where slow colours change: to both sides of where the source's texture ends, inside the skin.
+
+    Args:
+        valid: (S, S) of the source.
+        skin: (S, S) of the target.
+    """
+    small, skin = (cv2.resize(v, (GRID, GRID), interpolation=cv2.INTER_AREA) for v in (valid, skin))
+    known = (small > 0.5).astype(np.uint8)
+    inside, beyond = (cv2.distanceTransform(m, cv2.DIST_L2, 5) for m in (known, 1 - known))
+    end = smoothstep(-SOFT, SOFT, (inside - beyond) / GRID)
+    return end * skin * smoothstep(0.005, 0.11, depth_inside(GRID))
 
 
 def frontal_view(shape: F32, mesh: FaceMesh, scale: float) -> tuple[float, F32, Bool]:

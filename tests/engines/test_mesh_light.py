@@ -1,0 +1,71 @@
+"""What the target's light makes of a photograph's greys, shadows and borders."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh.light import depth_within, relight
+from vidswap.engines.mesh.plan import wide_alpha
+from vidswap.engines.mesh.regions import depth_inside, polygon
+from vidswap.faces.vertices import BROWS
+
+SIZE = 256
+PINK = np.array((0.72, 0.52, 0.46), np.float32)
+
+
+def plain(colour):
+    return np.full((SIZE, SIZE, 3), colour, np.float32)
+
+
+@pytest.fixture(scope="module")
+def oval():
+    return (depth_inside(SIZE) > 0).astype(np.float32)
+
+
+def test_grey_brows_of_yellowed_skin_turn_brown_and_not_violet(oval):
+    photo = plain((0.7, 0.56, 0.3))
+    brows = np.max([polygon(b, SIZE) for b in BROWS], 0) > 0
+    photo[brows] = 0.25  # under the same varnish as the skin, grey is what is bluish
+    out = relight(photo, oval, plain(PINK), oval, 1.0)
+    brow = np.median(out[cv2.erode(brows.astype(np.uint8), np.ones((5, 5))) > 0], 0)
+    assert brow.mean() < 0.75 * PINK.mean()
+    red, green, blue = np.log(brow / PINK)
+    assert blue - red < 0.08
+    assert (red + blue) / 2 - green < 0.08
+
+
+def test_a_textures_last_skin_beside_hair_lies_in_no_shadow(oval):
+    """As dark as the target at the border of what is known, and the photo's own a little inside."""
+    x = np.arange(SIZE) / SIZE
+    hair = 0.28
+    shadow = 1 - 0.4 * np.exp(-((np.maximum(x - hair, 0) / 0.06) ** 2))
+    photo = plain(PINK) * shadow[None, :, None].astype(np.float32)
+    valid = oval * (x > hair)
+    whole = np.minimum(valid, valid[:, ::-1])
+    photo = np.minimum(photo, photo[:, ::-1])
+    out = relight(photo, whole, plain(PINK), oval, 1.0)
+    row = slice(int(0.55 * SIZE), int(0.62 * SIZE))
+    place = int((hair + 0.02) * SIZE)
+    before, after = (np.log(t[row, place] / PINK).mean() for t in (photo, out))
+    assert before < -0.3
+    assert after > 0.33 * before
+
+
+def test_slow_colours_fade_on_both_sides_of_a_textures_border(oval):
+    known = oval * (np.arange(SIZE) > 0.4 * SIZE)
+    skin = oval * (np.arange(SIZE) > 0.3 * SIZE)
+    wide = wide_alpha(cv2.resize(known, (512, 512)), cv2.resize(skin, (512, 512)))
+    row = wide[int(0.55 * len(wide))]
+    border = int(0.4 * len(wide))
+    assert 0.3 < row[border] < 0.7
+    assert 0.02 < row[border - 3] < row[border] < row[border + 3] < 1
+    assert row[: int(0.28 * len(wide))].max() == 0  # never on hair
+
+
+def test_depth_within_ignores_small_gaps():
+    valid = np.ones((SIZE, SIZE), np.float32)
+    valid[:, :40] = 0
+    holed = valid.copy()
+    holed[120:126, 120:126] = 0
+    np.testing.assert_array_equal(depth_within(holed), depth_within(valid))
+    assert depth_within(valid)[128, 40 + 26] == pytest.approx(27 / SIZE, abs=2 / SIZE)
