@@ -134,8 +134,9 @@ class MeshEngine:
     """How closely the target's illumination is matched, [0, 1]."""
     detail: float = 1.0
     """How closely sharpness and grain are matched to the frame, [0, 1]."""
-    fade_yaw: tuple[float, float] = (50.0, 70.0)
-    """Degrees of yaw between which the swap fades to the untouched target."""
+    fade_yaw: tuple[float, float] = (42.0, 54.0)
+    """Degrees of yaw between which the swap fades to the untouched target. Landmarks call every profile
+    about 50°."""
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -71,7 +71,7 @@ class Mesh:
             return None
         low, high = self.options.fade_yaw
         turned = 1 - smoothstep(low, high, np.abs(face.at.pose[:1]))[0]
-        sure = smoothstep(0.05, 0.35, np.array([face.at.confidence], np.float32))[0]
+        sure = smoothstep(0.05, 0.9, np.array([face.at.confidence], np.float32))[0]
         strength = float(turned * sure)
         if strength <= 0:
             return None

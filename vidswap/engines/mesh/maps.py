@@ -16,6 +16,8 @@ FOLD = 4.0
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
+TURNED = 0.57, 0.73
+"""Sine of yaw from which the far side goes and at which it has gone: 35° and 47°."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +46,17 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     awake = np.clip(opened / np.maximum(aperture(plan.shape), 0.05), 0, 1)
     offset = plan.offset + awake[0] * plan.lids[0] + awake[1] * plan.lids[1]
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
-    facing = -mesh.normals(moved)[:, 2]
+    facing = -mesh.normals(moved)[:, 2] - _far_side(mesh, float(pose.rotation[0, 2]))
     return Geometry(vertices[:, :2], moved[:, :2], moved[:, 2], facing.astype(np.float32), opened)
+
+
+def _far_side(mesh: FaceMesh, turned: float) -> F32:
+    """(542,) how much less of the far side is to be shown when the head turns to a profile.
+
+    Landmarks stop at about 50° and put the eye that a nose has hidden beside it, before the background.
+    """
+    far = smoothstep(0.02, 0.3, -np.sign(turned) * mesh.extend(mesh.shape)[:, 0])
+    return far * smoothstep(*TURNED, np.array([abs(turned)], np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -121,4 +121,6 @@ def _irises(
         spokes = face.at.mesh[rim, :2] - face.at.mesh[centre, :2]
         radius = float(np.linalg.norm(spokes, axis=1).mean())
         corner = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
-        yield corner, point, radius, (g.moved - origin)[mesh.triangles[part]], opened
+        # An eye that the nose hides is put before the background.
+        seen = float(smoothstep(0.05, 0.25, g.facing[middle, None])[0])
+        yield corner, point, radius, (g.moved - origin)[mesh.triangles[part]], seen * opened
