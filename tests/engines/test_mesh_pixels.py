@@ -9,6 +9,8 @@ import pytest
 
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.maps import Maps, widen
+from vidswap.engines.mesh.plan import parted
+from vidswap.faces.vertices import LIPS_INNER, LIPS_OUTER
 from vidswap.recipe import MeshEngine
 
 
@@ -75,3 +77,43 @@ def test_eyes_and_mouth_are_looked_for_only_around_them(swapping):
         assert not edge[:, [0, -1]].any()
         beyond[rows, columns] = 0
     assert not beyond.any()
+
+
+def test_a_shut_mouth_shows_no_line_of_the_targets_lips(swapping):
+    engine, plan, face = swapping
+    maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
+    g = maps.geometry(face, plan, engine._mesh, 1.0)
+    moved = g.moved.copy()
+    upper, lower = list(LIPS_INNER[1:10]), list(LIPS_INNER[:10:-1])
+    tallest = []
+    for gap in (0.0, 0.5, 8.0):
+        moved[lower] = moved[upper] + (0, gap)
+        found = shut.openings(
+            replace(g, moved=moved), engine._mesh, face.rgb.shape[:2], (0, 0), 0.6
+        )
+        tallest.append([int(found.picture[place].max()) for place in found.places])
+    eyes, mouth = np.array(tallest)[:, :2], np.array(tallest)[:, 2]
+    assert (eyes > 200).all()
+    assert mouth[0] < 30 < mouth[1] < 150 < 240 < mouth[2]
+
+
+def test_edges_of_parted_lips_have_the_sources_colour(swapping, scene):
+    engine, plan, _ = swapping
+    index = int(np.argmax([parted(m) for m in scene.meshes]))
+    face = scene.face(engine, plan, index)
+    maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
+    g = maps.geometry(face, plan, engine._mesh, 1.0)
+    mouth = shut.openings(g, engine._mesh, face.rgb.shape[:2], (0, 0), 1.0).picture
+    skin, lips = np.zeros_like(mouth), np.zeros_like(mouth)
+    cv2.fillPoly(skin, [np.round(g.source[list(LIPS_OUTER)]).astype(np.int32)], 1)
+    cv2.fillPoly(lips, [np.round(g.moved[list(LIPS_OUTER)]).astype(np.int32)], 1)
+    edge = (lips > 0) & (mouth < 3) & (cv2.dilate(mouth, np.ones((7, 7))) > 3)
+    painted = face.rgb.copy()
+    painted[skin > 0] = np.clip(painted[skin > 0] * (0.8, 1.04, 0.95), 0, 255)
+    out, usual = (
+        engine.swap([replace(face, rgb=rgb)], [plan])[0].rgb[edge].astype(float)
+        for rgb in (painted, face.rgb)
+    )
+    tint = np.abs(painted[edge].astype(float) - face.rgb[edge])[:, 0].mean()
+    assert tint > 10
+    assert np.abs(out - usual)[:, 0].mean() < 0.18 * tint

@@ -13,6 +13,9 @@ from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import EYE, MOUTH, SURFACE, FaceMesh
 from vidswap.types import F32, U8, U16, TargetFace
 
+SLIT = 1.5
+"""Mean height in px up to which a mouth is only as open to be seen as it is high."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Openings:
@@ -48,10 +51,22 @@ def openings(
             continue
         picture = np.zeros((high - low)[::-1], np.uint8)
         _fill(picture, corners - low)
+        if mesh.labels[part[0]] == MOUTH:
+            # Drawn a pixel wide even when shut, it would show the target's lips as a line of their colour.
+            picture = cv2.convertScaleAbs(picture, alpha=min(_thickness(corners) / SLIT, 1.0))
         place = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
         whole[place] = np.maximum(whole[place], cv2.GaussianBlur(picture, (0, 0), soft))
         places.append(place)
     return Openings(whole, tuple(places))
+
+
+def _thickness(triangles: F32) -> float:
+    """Area of (N, 3, 2) triangles by their width."""
+    (ax, ay), (bx, by) = (
+        (triangles[:, 1] - triangles[:, 0]).T,
+        (triangles[:, 2] - triangles[:, 0]).T,
+    )
+    return float(np.abs(ax * by - ay * bx).sum() / 2 / max(np.ptp(triangles[..., 0]), 1e-3))
 
 
 def _fill(picture: U8, triangles: F32) -> None:

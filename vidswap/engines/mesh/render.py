@@ -113,12 +113,11 @@ def _slow(
         gain = np.exp(laid(light_change(row, plan.light_mean, plan.light_skin)))
     # A photo's open lid has no texture for a shut one: near closure the target's lid takes over.
     shut = 1 - smoothstep(0.3, 0.62, g.aperture / np.maximum(plan.aperture, 0.05))
-    # And a shut mouth's line has no place along an open one: there the target's lip shows its edge.
+    # And a shut mouth's line has no place along an open one: there the target's lip shows its edge, in
+    # the source's colour.
     apart = smoothstep(0.02, 0.1, np.array([parted(face.at.mesh)], np.float32))
-    held = np.zeros(plan.wide.shape, np.float32)
-    for share, zone in zip((*shut, *apart), cv2.split(plan.zones), strict=True):
-        if share > 0:
-            held = np.maximum(held, share * zone)
-    left = np.float32(strength) * (1 - laid(held))
-    alpha, closed = (share * left for share in shares)
-    return Slow(uv, gain, alpha, closed * laid(plan.wide))
+    *lids, lips = (s * z for s, z in zip((*shut, *apart), cv2.split(plan.zones), strict=True))
+    shut_lids = np.maximum(*lids)
+    alpha, closed = (share * np.float32(strength) for share in shares)
+    alpha *= 1 - laid(np.maximum(shut_lids, lips))
+    return Slow(uv, gain, alpha, closed * laid((1 - shut_lids) * plan.wide))
