@@ -67,7 +67,9 @@ def test_result_shows_the_source_and_not_the_target(swapped, mesh):
     rows = np.arange(128)[:, None]
     eyes = np.max([polygon(eye, 128, 0.02) for eye in EYES], 0) > 0  # gaze is the target's
     inner = (depth_inside(128) > 0.08) & (rows > 34) & (rows < 70) & ~eyes
-    assert likeness(result, source, inner) > likeness(result, target, inner) + 0.1
+    # The photo's glasses do not come along: brows, lids and nose are what is left to tell.
+    assert likeness(result, source, inner) > likeness(target, source, inner) + 0.3
+    assert likeness(result, source, inner) > likeness(result, target, inner)
 
 
 def test_swapping_a_person_onto_themselves_changes_little(engine, scene, astronaut):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.engines.mesh.glasses import find_glasses, without_glasses
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.occlude import Looks, usual_looks
@@ -78,6 +79,9 @@ def plan_track(
     """
     target = np.asarray(static["texture"], np.uint8)
     seen = np.asarray(static["texture_weight"], np.uint8)
+    frame = find_glasses(target, seen)
+    if frame is not None:
+        target = without_glasses(target, frame)
     skin = skin_mask(target, seen)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
     own = np.asarray(static["shape"], np.float32)
@@ -94,6 +98,9 @@ def plan_track(
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
+    if frame is not None:
+        # Light and sharpness were told as if it were not there; it stays in front of the new face.
+        skin = skin * (1 - frame)
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
     wide = wide_alpha(identity.valid, _spread(skin, seen))

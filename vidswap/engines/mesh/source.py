@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidswap.engines.mesh.glasses import find_glasses, without_glasses
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
 from vidswap.engines.mesh.shade import clean_shadows, even_light
@@ -95,7 +96,14 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     texture, seen = _sample(source.rgb, vertices, facing, atlas)
     small, small_seen = _sample(source.rgb, vertices, facing, coarse)
     weight = np.round(255 * np.clip(small_seen / 0.35, 0, 1)).astype(np.uint8)
-    skin = cv2.resize(skin_mask(np.round(small * 255).astype(np.uint8), weight), (TEXTURE, TEXTURE))
+    coarse_view = np.round(small * 255).astype(np.uint8)
+    frame = find_glasses(coarse_view, weight)
+    if frame is not None:
+        # They have no temples on another head.
+        coarse_view = without_glasses(coarse_view, frame)
+        whole = np.round(np.clip(texture, 0, 1) * 255).astype(np.uint8)
+        texture = without_glasses(whole, frame).astype(np.float32) / 255
+    skin = cv2.resize(skin_mask(coarse_view, weight), (TEXTURE, TEXTURE))
     # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
     # they are still more like the person than the mirrored near side.
     turned = float(pose.rotation[0, 2])

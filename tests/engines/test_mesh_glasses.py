@@ -1,0 +1,108 @@
+"""Glasses stay on the target's face and do not come with the source's."""
+
+import cv2
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh import Mesh
+from vidswap.engines.mesh.glasses import SIZE, find_glasses, without_glasses
+from vidswap.engines.mesh.regions import depth_inside
+from vidswap.faces.facemesh import Atlas, FaceMesh
+from vidswap.faces.vertices import BROWS, EYES
+from vidswap.recipe import MeshEngine
+
+ALL = np.full((SIZE, SIZE), 255, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """Skin with shading, brows, eyes and creases under the lids."""
+    rng = np.random.default_rng(5)
+    mesh = FaceMesh.load()
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
+    light = 1 - 0.5 * (x - 0.5) ** 2 - 0.15 * np.exp(-(((x - 0.45) / 0.03) ** 2)) * (y > 0.35)
+    face = np.array((190, 150, 125), np.float32) * light[..., None]
+    face += rng.normal(0, 3, (SIZE, SIZE, 1))
+    face = np.clip(face, 0, 255).astype(np.uint8)
+    for brow in BROWS:
+        hull = cv2.convexHull(np.round(mesh.uv[list(brow)] * SIZE).astype(np.int32))
+        cv2.fillConvexPoly(face, hull, (70, 50, 40), cv2.LINE_AA)
+    for eye in EYES:
+        hull = cv2.convexHull(np.round(mesh.uv[list(eye)] * SIZE).astype(np.int32))
+        cv2.fillConvexPoly(face, hull, (220, 220, 220), cv2.LINE_AA)
+        middle = np.round(mesh.uv[list(eye)].mean(0) * SIZE).astype(int)
+        cv2.circle(face, middle.tolist(), 4, (40, 30, 25), -1, cv2.LINE_AA)
+        cv2.ellipse(face, middle.tolist(), (20, 14), 0, 20, 160, (150, 110, 95), 2, cv2.LINE_AA)
+    return face
+
+
+def worn(face, colour, width, parts="lrb"):
+    """The face with rims (l, r), bridge (b), and where they are."""
+    mesh = FaceMesh.load()
+    drawn, where = face.copy(), np.zeros(face.shape[:2], np.uint8)
+    middles = [np.round(mesh.uv[list(eye)].mean(0) * SIZE).astype(int) for eye in EYES]
+    for picture, value in ((drawn, colour), (where, 255)):
+        for name, middle in zip("lr", middles, strict=True):
+            if name in parts:
+                x, y = middle.tolist()
+                cv2.ellipse(picture, (x, y + 4), (30, 24), 0, 0, 360, value, width)
+        if "b" in parts:
+            (left, y), (right, _) = (m.tolist() for m in middles)
+            cv2.line(picture, (left + 30, y - 2), (right - 30, y - 2), value, width)
+    return drawn, where
+
+
+@pytest.mark.parametrize(
+    ("colour", "width"), [((25, 22, 20), 7), ((110, 95, 60), 2), ((60, 160, 60), 4)]
+)
+def test_a_frame_is_found_where_it_is(bare, colour, width):
+    face, where = worn(bare, colour, width)
+    found = find_glasses(face, ALL)
+    assert found is not None
+    assert found[where > 0].mean() > 0.85
+    far = cv2.dilate(where, np.ones((9, 9), np.uint8)) == 0
+    assert found[far].mean() < 0.01
+    skin = without_glasses(face, found)
+    free = (where > 0) & (depth_inside(SIZE) > 0)
+    before, after = (np.abs(f[free].astype(float) - bare[free]).mean() for f in (face, skin))
+    assert after < 0.4 * before
+
+
+@pytest.mark.parametrize("parts", ["", "l", "r", "lb", "b"])
+def test_brows_creases_and_half_of_a_frame_are_no_glasses(bare, parts):
+    assert find_glasses(worn(bare, (25, 22, 20), 5, parts)[0], ALL) is None
+
+
+def unwrapped(photo, mesh):
+    vertices = mesh.extend(photo.mesh)
+    facing = np.clip(mesh.spread(-mesh.normals(vertices)[:, 2:], 6), 0, 1)
+    grid = Atlas.build(mesh, SIZE).spread(np.concatenate([vertices[:, :2], facing], 1))
+    texture = cv2.remap(photo.rgb, grid[..., :2], None, cv2.INTER_LINEAR)
+    return texture, np.round(255 * np.clip(grid[..., 2] / 0.35, 0, 1)).astype(np.uint8)
+
+
+def test_portraits_with_and_without(hopper, astronaut):
+    mesh = FaceMesh.load()
+    found = find_glasses(*unwrapped(hopper, mesh))
+    assert found is not None
+    assert found[: SIZE // 4].max() == 0
+    assert found[SIZE // 2 :].mean() < 0.01
+    assert find_glasses(*unwrapped(astronaut, mesh)) is None
+
+
+def test_a_targets_frame_is_left_out_of_the_swap_and_of_its_light(scene, astronaut):
+    engine = Mesh(MeshEngine())
+    identity = engine.identify([astronaut])
+    plain = engine.plan(scene.track, scene.static, identity)
+    texture, where = worn(np.asarray(scene.static["texture"]), (20, 18, 18), 6)
+    plan = engine.plan(scene.track, {**scene.static, "texture": texture}, identity)
+    at_rim = cv2.resize(where, plan.levels[0].shape[1::-1]) > 200
+    assert plain.levels[0][at_rim, 3].mean() > 150
+    assert plan.levels[0][at_rim, 3].mean() < 15
+    away = cv2.dilate(at_rim.astype(np.uint8), np.ones((41, 41), np.uint8)) == 0
+    seen = away & (plain.levels[0][..., 3] > 200)
+    change = plan.levels[0][seen].astype(float) - plain.levels[0][seen]
+    assert np.abs(change[:, 3]).mean() < 10
+    assert (
+        np.abs(change[:, :3]).mean() < 4
+    )  # a black ring round each eye is no shadow on the cheeks
