@@ -79,9 +79,7 @@ def plan_track(
     """
     target = np.asarray(static["texture"], np.uint8)
     seen = np.asarray(static["texture_weight"], np.uint8)
-    frame = find_glasses(target, seen)
-    if frame is not None:
-        target = without_glasses(target, frame)
+    target, bare = _bare(target, seen)
     skin = skin_mask(target, seen)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
     own = np.asarray(static["shape"], np.float32)
@@ -98,9 +96,7 @@ def plan_track(
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
-    if frame is not None:
-        # Light and sharpness were told as if it were not there; it stays in front of the new face.
-        skin = skin * (1 - frame)
+    skin = skin * bare
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
     wide = wide_alpha(identity.valid, _spread(skin, seen))
@@ -125,6 +121,12 @@ def plan_track(
         grain=grain,
         looks=usual_looks(static),
     )
+
+
+def _bare(texture: U8, seen: U8) -> tuple[U8, F32 | float]:
+    """The target's texture without glasses, and (256, 256) 0 where they stay in front of the new face."""
+    frame = find_glasses(texture, seen)
+    return (texture, 1.0) if frame is None else (without_glasses(texture, frame), 1 - frame)
 
 
 def aperture(mesh: F32) -> F32:
