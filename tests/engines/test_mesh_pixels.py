@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidswap.engines.mesh import Mesh
-from vidswap.engines.mesh.maps import Maps, widen
+from vidswap.engines.mesh.maps import Maps
 from vidswap.engines.mesh.plan import parted
 from vidswap.faces.vertices import LIPS_INNER, LIPS_OUTER
 from vidswap.recipe import MeshEngine
@@ -32,7 +32,8 @@ def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(step):
     shift = cv2.GaussianBlur(shift, (0, 0), 2)
     maps = Maps(shift, shift, shift[..., 0], shift[..., 0])
     move = import_module("vidswap.engines.mesh.render")._move
-    dense = widen(shift, step)[:210, :173]
+    size = (cols * step, rows * step)
+    dense = cv2.resize(shift, size, interpolation=cv2.INTER_LINEAR)[:210, :173]
     y, x = np.mgrid[0:210, 0:173].astype(np.float32)
     whole = cv2.remap(
         picture, x + dense[..., 0], y + dense[..., 1], cv2.INTER_CUBIC,

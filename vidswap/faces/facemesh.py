@@ -62,7 +62,14 @@ class FaceMesh:
 
     def extend(self, mesh: F32) -> F32:
         """(V ≥ 468, D) landmarks → (542, D) vertices."""
-        return self.weights @ mesh[:SURFACE].astype(np.float32)
+        surface = mesh[:SURFACE].astype(np.float32)
+        # What is added hangs on few vertices: a dense product costs more than the rest of a frame's geometry.
+        return np.concatenate([surface, self._added @ surface])
+
+    @cached_property
+    def _added(self) -> sparse.csr_array:
+        """(74, 468) weights of the vertices that are not the landmarker's."""
+        return sparse.csr_array(self.weights[SURFACE:])
 
     @cached_property
     def rigid(self) -> F32:
@@ -106,8 +113,8 @@ class FaceMesh:
     def normals(self, vertices: F32) -> F32:
         """(542, 3) unit normals, z < 0 towards the camera."""
         # np.cross costs several times as much for so few triangles.
-        first, second, third = (vertices[self.triangles[:, k]] for k in range(3))
-        (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
+        first, second, third = vertices.T[:, self.triangles.T].transpose(1, 0, 2)
+        (ax, ay, az), (bx, by, bz) = second - first, third - first
         face = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], 1)
         total = np.asarray(self._corners @ face, vertices.dtype)
         # The rings have no thickness of their own: they face where the oval does.

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import smoothstep
-from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
-from vidswap.types import F32, U8, U16, Bool, TargetFace
+from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, rasterise
+from vidswap.types import F32, F64, U8, U16, Bool, TargetFace
 
 FOLD = 4.0
 """Times the usual step of the layout from one cell to the next from which skin lies unseen between them:
@@ -92,47 +92,66 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     triangle = rasterise(points, corner, (rows, cols), order).ravel()
     covered = np.flatnonzero(triangle >= 0)
     index = triangle[covered]
-    y, x = np.divmod(covered.astype(np.int32), cols)
-    value = _planes(points, g, mesh, index, x, y)
-    surface = mesh.labels[index] <= MOUTH
-    value[4] = surface * smoothstep(0.12, 0.42, value[4])
-    whole, skin = np.zeros((rows * cols, 5), np.float32), np.zeros((rows, cols), bool)
-    whole[covered], skin.ravel()[covered] = cv2.transpose(value), surface
-    u, v, *shift, alpha = cv2.split(whole.reshape(rows, cols, 5))
+    values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)
+    surface = mesh.labels <= MOUTH
+
+    def laid(plane: F32) -> F32:
+        whole = np.zeros(rows * cols, np.float32)
+        whole[covered] = plane
+        return whole.reshape(rows, cols)
+
+    y, x = np.divmod(covered, cols)
+    u, v, across, down, facing = _planes(points, corner, values.T, index, x, y)
+    alpha = laid(surface[index] * smoothstep(0.12, 0.42, facing))
+    skin = np.zeros((rows, cols), bool)
+    skin.ravel()[covered] = surface[index]
+    u, v = laid(u), laid(v)
     open_ = np.where(_folds(u, v, skin), np.float32(0), alpha)
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
-    smooth = cv2.GaussianBlur(cv2.merge(shift), (0, 0), 1.5)
-    smooth.reshape(-1, 2)[triangle < 0] = 0
-    return Maps(cv2.merge([u, v]), smooth, alpha, closed)
+    shift = cv2.GaussianBlur(cv2.merge([laid(across), laid(down)]), (0, 0), 1.5)
+    shift.reshape(-1, 2)[triangle < 0] = 0
+    return Maps(cv2.merge([u, v]), shift, alpha, closed)
 
 
-def _planes(
-    points: F32,
-    g: Geometry,
-    mesh: FaceMesh,
-    index: NDArray[np.int32],
-    x: NDArray[np.int32],
-    y: NDArray[np.int32],
-) -> F32:
-    """(5, N) u, v, shift and facing at cells (x, y), each on the triangle named by ``index``."""
-    corner = mesh.triangles
-    values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)[corner]
-    values = values.astype(np.float32)
-    table = np.moveaxis(affine(points, corner, values), 2, 1).reshape(len(corner), -1)
-    low = np.minimum(np.minimum(values[:, 0], values[:, 1]), values[:, 2])
-    high = np.maximum(np.maximum(values[:, 0], values[:, 1]), values[:, 2])
-    # Whole rows are gathered far faster than single numbers.
-    row = np.concatenate([table, low, high], 1).take(index, axis=0)
-    a, b, c, low, high = cv2.transpose(row).reshape(5, 5, -1)
-    value = a * x.astype(np.float32)
-    value += b * y.astype(np.float32)
-    value += c
-    # A sliver covers cells whose centre it misses: its plane must not run away there.
-    np.maximum(value, low, out=value)
-    return np.minimum(value, high, out=value)
+def _planes(points: F32, triangles: NDArray[np.int32], values: F32, index: NDArray[np.int32], x: NDArray[np.int64], y: NDArray[np.int64]) -> F32:
+    """Vertex values at cells, each on the plane of its triangle.
+
+    Args:
+        points: (N, 2) in cells.
+        triangles: (M, 3) vertex indices.
+        values: (D, N) of each vertex.
+        index: (K,) triangle of each cell.
+        x: (K,) column of each cell.
+        y: (K,) row.
+
+    Returns:
+        (D, K).
+    """
+    corner = points[triangles].astype(np.float64)
+    at = np.ascontiguousarray(values[:, triangles.T], np.float64)
+    e1, e2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    det = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
+    flat = np.abs(det) < 1e-3
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, det))
+    v1, v2 = at[:, 1] - at[:, 0], at[:, 2] - at[:, 0]
+    a: F64 = (v1 * e2[:, 1] - v2 * e1[:, 1]) * inverse
+    b: F64 = (v2 * e1[:, 0] - v1 * e2[:, 0]) * inverse
+    c: F64 = at[:, 0] - a * corner[:, 0, 0] - b * corner[:, 0, 1]
+    table = [t.astype(np.float32) for t in (a, b, c, at.min(1), at.max(1))]
+    columns, rows = x.astype(np.float32), y.astype(np.float32)
+    place = index.astype(np.intp)
+    result = np.empty((len(values), len(index)), np.float32)
+    for value, across, down, offset, low, high in zip(result, *table, strict=True):
+        np.multiply(across.take(place), columns, out=value)
+        value += down.take(place) * rows
+        value += offset.take(place)
+        # A sliver covers cells whose centre it misses: its plane must not run away there.
+        np.maximum(value, low.take(place), out=value)
+        np.minimum(value, high.take(place), out=value)
+    return result
 
 
 def _folds(u: F32, v: F32, skin: Bool) -> Bool:
@@ -149,14 +168,6 @@ def _folds(u: F32, v: F32, skin: Bool) -> Bool:
     jump[1:] |= down > limit
     jump[:-1] |= down > limit
     return cv2.dilate(jump, np.ones((3, 3), np.uint8)) > 0
-
-
-def widen(values: F32, step: int) -> F32:
-    """Coarse cells → pixels, cell centres where ``coarse_maps`` put them."""
-    if step == 1:
-        return values
-    size = (values.shape[1] * step, values.shape[0] * step)
-    return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ import numpy as np
 
 from vidswap.engines.mesh.blend import Slow, blend
 from vidswap.engines.mesh.light import light_change
-from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry, widen
+from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry
 from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.openings import openings, recolour_irises
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
+from vidswap.engines.mesh.strips import strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.types import F32, U8, U16, TargetFace
 
 STILL = 1 / 64
 """Px of a shift that ``cv2.remap``, which rounds to a 32nd, does not see."""
-BAND = 64
-"""Rows that are moved at a time, about: each for itself is as wide as what moves there."""
+MOVED = 1 << 15
+"""Pixels that are moved at a time, about."""
 
 
 def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) -> U8 | U16:
@@ -72,24 +73,14 @@ def _uncover(plan: MeshPlan, maps: Maps, cells: U8 | U16, window: Window) -> boo
 
 def _move(rgb: U8 | U16, maps: Maps, step: int) -> U8 | U16:
     """The target with its features at their new places; pixels that do not move stay bit-equal."""
-    height, width = rgb.shape[:2]
     out = rgb.copy()
-    far = cv2.split(maps.shift)
-    restless = np.maximum(*np.abs(far)) >= STILL
-    across, down = (widen(plane, step)[:height, :width] for plane in far)
-    count = max(BAND // step, 1)
-    for first in range(0, len(restless), count):
-        columns = np.flatnonzero(restless[max(first - 1, 0) : first + count + 1].any(0))
-        if not len(columns):
-            continue
-        # A pixel lies between the cells around it: one cell more on each side.
-        left, right = max(int(columns[0]) - 1, 0) * step, (int(columns[-1]) + 2) * step
-        at = (slice(first * step, (first + count) * step), slice(left, right))
-        x, y = across[at], down[at]
-        if x.size:
-            x += np.arange(left, left + x.shape[1], dtype=np.float32)
-            y += np.arange(first * step, first * step + len(y), dtype=np.float32)[:, None]
-            out[at] = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    across, down = (np.ascontiguousarray(maps.shift[..., k]) for k in range(2))
+    restless = np.maximum(np.abs(across), np.abs(down)) >= STILL
+    for strip in strips(restless, (rgb.shape[0], rgb.shape[1]), step, MOVED):
+        rows, columns = strip.at
+        x = strip.widen(across) + np.arange(columns.start, columns.stop, dtype=np.float32)
+        y = strip.widen(down) + np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        out[strip.at] = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 
