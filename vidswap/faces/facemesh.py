@@ -236,8 +236,9 @@ def rasterise(
     thin = twice < 0.2 * np.linalg.norm(edges, axis=2).max(1)
     chosen = order[~thin[order]]
     fixed = np.round(corner[chosen] * 16).astype(np.int32)
+    fill, line = cv2.fillConvexPoly, cv2.LINE_8
     for index, triangle in zip(chosen.tolist(), fixed, strict=True):
-        cv2.fillConvexPoly(picture, triangle, index, cv2.LINE_8, 4)
+        fill(picture, triangle, index, line, 4)
     return picture
 
 

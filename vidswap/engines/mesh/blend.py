@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.strips import strips
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
+from vidswap.engines.mesh.strips import strips
 from vidswap.types import F32, U8, U16
 
 STRIP = 1 << 15
@@ -80,9 +80,7 @@ def blend(
         target[:] = cv2.add(change, target, dtype=depth)
 
 
-def _openings(
-    shut: Openings, at: tuple[slice, slice]
-) -> Iterator[tuple[tuple[slice, slice], F32]]:
+def _openings(shut: Openings, at: tuple[slice, slice]) -> Iterator[tuple[tuple[slice, slice], F32]]:
     """Where eyes and mouth lie in some rows and columns, and what share of each pixel is none of them."""
     rows, columns = at
     for down, across in shut.places:
@@ -114,16 +112,16 @@ def _missing(
 ) -> F32:
     """(h, w, 3) slow difference between source and target, in [-1, 1]; on larger cells still."""
     level = _level(plan, extent / step)
-    rgba = _sample(level, slow.uv * len(level) - 0.5) * np.float32(1 / 255)
+    rgba = _sample(level, slow.uv * len(level) - 0.5)
     height, width = slow.alpha.shape
     stays = cv2.resize(shut.picture, (width, height), interpolation=cv2.INTER_AREA)
-    narrow = rgba[..., 3] * slow.alpha * (1 - stays * np.float32(1 / 255))
-    target = cells * np.float32(1 / 255 if cells.dtype == np.uint8 else 1 / 65535)
-    both = rgba
-    both[..., :3] *= slow.gain
-    both[..., :3] -= target
-    both[..., :3] *= narrow[..., None]
-    both[..., 3] = narrow
+    unit = np.float32(1 / 255)
+    narrow = cv2.extractChannel(rgba, 3) * unit * slow.alpha * (1 - stays * unit)
+    away = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB) * unit
+    away *= slow.gain
+    away -= cells * np.float32(1 / 255 if cells.dtype == np.uint8 else 1 / 65535)
+    away *= cv2.merge([narrow] * 3)
+    both = cv2.merge([away, narrow])
     cell = max(2, 4 // step)
     small = (max(width // cell, 1), max(height // cell, 1))
     both = cv2.GaussianBlur(cv2.resize(both, small, interpolation=cv2.INTER_AREA), (0, 0), 2.0)

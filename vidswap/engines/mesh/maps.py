@@ -11,6 +11,8 @@ from vidswap.engines.mesh.regions import smoothstep
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, rasterise
 from vidswap.types import F32, F64, U8, U16, Bool, TargetFace
 
+I32 = NDArray[np.int32]
+
 FOLD = 4.0
 """Times the usual step of the layout from one cell to the next from which skin lies unseen between them:
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
@@ -100,8 +102,9 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
         whole[covered] = plane
         return whole.reshape(rows, cols)
 
-    y, x = np.divmod(covered, cols)
-    u, v, across, down, facing = _planes(points, corner, values.T, index, x, y)
+    # Short integers are divided many times faster.
+    cell = np.divmod(covered.astype(np.int32), np.int32(cols))
+    u, v, across, down, facing = _planes(points, corner, values.T, index, cell)
     alpha = laid(surface[index] * smoothstep(0.12, 0.42, facing))
     skin = np.zeros((rows, cols), bool)
     skin.ravel()[covered] = surface[index]
@@ -116,7 +119,7 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     return Maps(cv2.merge([u, v]), shift, alpha, closed)
 
 
-def _planes(points: F32, triangles: NDArray[np.int32], values: F32, index: NDArray[np.int32], x: NDArray[np.int64], y: NDArray[np.int64]) -> F32:
+def _planes(points: F32, triangles: I32, values: F32, index: I32, cell: tuple[I32, I32]) -> F32:
     """Vertex values at cells, each on the plane of its triangle.
 
     Args:
@@ -124,8 +127,7 @@ def _planes(points: F32, triangles: NDArray[np.int32], values: F32, index: NDArr
         triangles: (M, 3) vertex indices.
         values: (D, N) of each vertex.
         index: (K,) triangle of each cell.
-        x: (K,) column of each cell.
-        y: (K,) row.
+        cell: (K,) row and column of each.
 
     Returns:
         (D, K).
@@ -141,7 +143,7 @@ def _planes(points: F32, triangles: NDArray[np.int32], values: F32, index: NDArr
     b: F64 = (v2 * e1[:, 0] - v1 * e2[:, 0]) * inverse
     c: F64 = at[:, 0] - a * corner[:, 0, 0] - b * corner[:, 0, 1]
     table = [t.astype(np.float32) for t in (a, b, c, at.min(1), at.max(1))]
-    columns, rows = x.astype(np.float32), y.astype(np.float32)
+    rows, columns = (c.astype(np.float32) for c in cell)
     place = index.astype(np.intp)
     result = np.empty((len(values), len(index)), np.float32)
     for value, across, down, offset, low, high in zip(result, *table, strict=True):
