@@ -121,6 +121,24 @@ def test_starting_says_nothing_on_stderr_and_loses_nothing():
     assert lines == [f"mine {n}" for n in range(int(done.stdout))]
 
 
+def test_starting_loads_no_ready_made_solutions_but_leaves_them_to_be_had():
+    pytest.importorskip("mediapipe")
+    code = (
+        "import sys\n"
+        "from vidswap.faces.landmarks import Landmarker\n"
+        "Landmarker().close()\n"
+        "print('matplotlib' in sys.modules, 'mediapipe.python.solutions' in sys.modules)\n"
+        "import mediapipe as mp\n"
+        "print(mp.__version__, mp.solutions.face_mesh.__name__, hasattr(mp, 'nothing'))\n"
+        "from mediapipe.tasks.python import vision\n"
+        "mp.solutions.face_detection.FaceDetection().close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()
+    assert first == "False False"
+    assert second == "0.10.21 mediapipe.python.solutions.face_mesh False"
+
+
 def test_without_mediapipe_the_error_says_how_to_get_a_detector(monkeypatch):
     monkeypatch.setattr(graph, "find_spec", lambda name: None)
     from vidswap.faces.landmarks import Landmarker

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,35 @@ def _folder() -> Path | None:
     return Path(spec.origin).parent if spec and spec.origin else None
 
 
+class _Deferred(ModuleType):
+    """A package whose own code runs when something is asked of it that only that code defines."""
+
+    def __getattr__(self, name: str) -> Any:
+        spec = self.__spec__
+        asked = not name.startswith("__") or name == "__version__"
+        if spec is None or spec.loader is None or not asked:
+            raise AttributeError(name)
+        self.__class__ = ModuleType  # type: ignore[assignment]
+        spec.loader.exec_module(self)
+        return getattr(self, name)
+
+
+def _defer() -> None:
+    """Keep MediaPipe's ready-made solutions out of the process until somebody asks for them.
+
+    Its package imports all of them, and with them Matplotlib and a library for sound: a second and
+    40 MB for every process, and a graph needs none. Whoever imports ``mediapipe`` later gets all of it.
+    """
+    spec = find_spec("mediapipe")
+    if "mediapipe" in sys.modules or spec is None or spec.submodule_search_locations is None:
+        return
+    package = _Deferred("mediapipe")
+    package.__spec__, package.__loader__ = spec, spec.loader
+    package.__file__, package.__package__ = spec.origin, "mediapipe"
+    package.__path__ = list(spec.submodule_search_locations)
+    sys.modules["mediapipe"] = package
+
+
 class Graph:
     """One running MediaPipe graph with an ``image`` input; the outputs are read after each batch.
 
@@ -102,9 +132,17 @@ class Graph:
             self.run([black], [[(0.5, 0.5, 1.0, 1.0, 0.0)]] if regions else None)
 
     def _start(self, config: str) -> None:
+        _defer()
         try:
-            import mediapipe as mp
+            import mediapipe.python as mp
             from google.protobuf import text_format
+
+            # The text format knows the options of those calculators alone whose modules are loaded.
+            from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401
+            from mediapipe.calculators.tensor import (
+                image_to_tensor_calculator_pb2,  # noqa: F401
+                inference_calculator_pb2,  # noqa: F401
+            )
             from mediapipe.framework import calculator_pb2
             from mediapipe.framework.formats import rect_pb2
             from mediapipe.python._framework_bindings import (
@@ -114,7 +152,7 @@ class Graph:
         except ImportError as error:
             raise WeightsError(f"mediapipe does not load: {error}", hint=HOW_TO_GET) from error
         self._mp, self._rect = mp, rect_pb2.NormalizedRect
-        resource_util.set_resource_dir(str(Path(mp.__file__).parents[1]))
+        resource_util.set_resource_dir(str(Path(mp.__file__).parents[2]))
         parsed = text_format.Parse(config, calculator_pb2.CalculatorGraphConfig())
         try:
             self._graph = calculator_graph.CalculatorGraph(graph_config=parsed)
