@@ -121,12 +121,16 @@ def test_starting_says_nothing_on_stderr_and_loses_nothing():
     assert lines == [f"mine {n}" for n in range(int(done.stdout))]
 
 
-def test_starting_loads_no_ready_made_solutions_but_leaves_them_to_be_had():
+def test_starting_loads_no_ready_made_solutions_but_leaves_them_to_be_had(tmp_path, photo):
+    """In a process of its own: others here have MediaPipe loaded, and all its messages known."""
     pytest.importorskip("mediapipe")
+    np.save(tmp_path / "picture.npy", photo)
     code = (
         "import sys\n"
-        "from vidswap.faces.landmarks import Landmarker\n"
-        "Landmarker().close()\n"
+        "import numpy as np\n"
+        "from vidswap.faces.photo_faces import source_face\n"
+        f"face = source_face(np.load({str(tmp_path / 'picture.npy')!r}), 'picture')\n"
+        "print(face.mesh.shape)\n"
         "print('matplotlib' in sys.modules, 'mediapipe.python.solutions' in sys.modules)\n"
         "import mediapipe as mp\n"
         "print(mp.__version__, mp.solutions.face_mesh.__name__, hasattr(mp, 'nothing'))\n"
@@ -134,7 +138,8 @@ def test_starting_loads_no_ready_made_solutions_but_leaves_them_to_be_had():
         "mp.solutions.face_detection.FaceDetection().close()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    first, second = done.stdout.splitlines()
+    shape, first, second = done.stdout.splitlines()
+    assert shape == "(478, 3)"
     assert first == "False False"
     assert second == "0.10.21 mediapipe.python.solutions.face_mesh False"
 

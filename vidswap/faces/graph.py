@@ -137,14 +137,19 @@ class Graph:
             import mediapipe.python as mp
             from google.protobuf import text_format
 
-            # The text format knows the options of those calculators alone whose modules are loaded.
+            # The text format knows the options of those calculators alone whose modules are loaded,
+            # and packets are read as those messages alone.
             from mediapipe.calculators.core import split_vector_calculator_pb2  # noqa: F401
             from mediapipe.calculators.tensor import (
                 image_to_tensor_calculator_pb2,  # noqa: F401
                 inference_calculator_pb2,  # noqa: F401
             )
             from mediapipe.framework import calculator_pb2
-            from mediapipe.framework.formats import rect_pb2
+            from mediapipe.framework.formats import (
+                detection_pb2,  # noqa: F401
+                landmark_pb2,  # noqa: F401
+                rect_pb2,
+            )
             from mediapipe.python._framework_bindings import (
                 calculator_graph,
                 resource_util,
