@@ -101,3 +101,27 @@ def test_specks_are_no_occluders(size):
     cells = np.full((96, 96, 3), 128, np.uint8)
     cells[40 : 40 + size, 40 : 40 + size] = 10
     assert occluded(looks, cells, uv, alpha) is None
+
+
+def test_a_hand_before_the_mouth_hides_it_though_lips_may_look_like_anything():
+    looks, uv, alpha = flat_face()
+    tolerance = looks.tolerance.copy()
+    tolerance[60:72, 44:84] = 3.0
+    looks = Looks(looks.logs, tolerance)
+    cells = np.full((96, 96, 3), 128, np.uint8)
+    cells[25:70, 15:85] = (170, 105, 85)
+    lips = (slice(44, 52), slice(26, 70))
+    assert occluded(looks, cells, uv, alpha)[lips].min() > 0.9
+    # Lips alone that look unusual speak.
+    cells[:] = 128
+    cells[lips] = (170, 105, 85)
+    assert occluded(looks, cells, uv, alpha) is None
+
+
+def test_a_hand_that_differs_in_colour_alone_is_found():
+    looks, uv, alpha = flat_face()
+    cells = np.full((96, 96, 3), 128, np.uint8)
+    cells[30:60, 20:50] = np.round(128 * np.exp([0.15, 0.0, -0.15])).astype(np.uint8)
+    mask = occluded(looks, cells, uv, alpha)
+    assert mask is not None
+    assert mask[34:56, 24:46].min() > 0.5

@@ -22,6 +22,8 @@ SAMPLES = 2048
 """Cells, about, that exposure and a side light are fitted to."""
 SMALLEST = 0.012
 """Smallest occluder, as a share of the visible face."""
+CLOSED = 25
+"""Cells, a quarter of a face: where nothing tells, gaps in an occluder that are narrower belong to it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +84,7 @@ def occluded(looks: Looks, cells: U8 | U16, uv: F32, alpha: F32) -> F32 | None:
     luma = (away[0] + away[1] + away[2]) / 3
     chroma = np.maximum.reduce([np.abs(a - luma) for a in away])
     odd = np.where(known, np.maximum(np.abs(luma), 2 * chroma) / tolerance, np.float32(0))
-    return _pieces(cv2.GaussianBlur(odd, (0, 0), 0.7), face)
+    return _pieces(cv2.GaussianBlur(odd, (0, 0), 0.7), face, tolerance)
 
 
 def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
@@ -113,30 +115,35 @@ def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
         field -= level + down * y + across * x
 
 
-def _pieces(odd: F32, face: NDArray[np.bool_]) -> F32 | None:
+def _pieces(odd: F32, face: NDArray[np.bool_], tolerance: F32) -> F32 | None:
     """Connected pieces that are large and sure enough, grown a little and with a soft border."""
     # Low threshold for where a thing ends, high one for whether it is one; fingers have dark rims.
-    joined = cv2.morphologyEx(
-        (odd > LOW).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
-    )
+    clear = odd > LOW
+    joined = cv2.morphologyEx(clear.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, parts, stats, _ = cv2.connectedComponentsWithStats(joined)
     least = max(SMALLEST * float(face.sum()), 6)
     kept = np.zeros(count, np.float32)
     for part in range(1, count):
-        area = stats[part, cv2.CC_STAT_AREA]
+        x, y, width, height, area = stats[part].tolist()
         if area <= least:
             continue
-        inside = parts == part
+        view = (slice(y, y + height), slice(x, x + width))
+        inside = parts[view] == part
+        sure = float(np.percentile(odd[view][inside & clear[view]], 80))
         # Wide enough to be a thing, not a fold or an outline that slipped by a cell.
-        thick = float(cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3).max())
-        sure = float(np.percentile(odd[inside], 80))
-        kept[part] = (
-            smoothstep(least, 2 * least, np.array(float(area), np.float32))
-            * smoothstep(1.8, 3.0, np.array(thick, np.float32))
-            * smoothstep(1.1, 1.6, np.array(sure, np.float32))
-        )
+        edged = np.pad(inside.astype(np.uint8), 1)
+        thick = float(cv2.distanceTransform(edged, cv2.DIST_L2, 3).max())
+        kept[part] = _step(least, 2 * least, area) * _step(1.8, 3.0, thick) * _step(1.0, 1.4, sure)
     if not kept.any():
         return None
     mask = kept[parts].astype(np.float32)
+    # A hand before the mouth hides it, though lips may look like anything.
+    room = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (CLOSED, CLOSED))
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, room)
+    mask = np.maximum(mask, closed * smoothstep(0.3, 0.5, tolerance))
     mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     return cv2.GaussianBlur(mask, (0, 0), 0.9)
+
+
+def _step(low: float, high: float, value: float) -> float:
+    return float(smoothstep(low, high, np.array(value, np.float32)))
