@@ -50,7 +50,7 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     rng_state = 7  # cv2's k-means start draws from its global generator: fix it, so that runs agree
     cv2.setRNGSeed(rng_state)
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(picture, labels, None, background, foreground, 4, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(picture, labels, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
     face = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
     return _tidy(face, inside) * _no_strands(distance.astype(np.float32), inside)
 

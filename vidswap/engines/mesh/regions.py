@@ -17,7 +17,12 @@ CORE = (116, 345, 111, 340, 168, 187, 411, 147, 376, 214, 434, 210, 430, 32, 262
 """Cheeks, nose and chin: skin on every face that is not covered by a hand."""
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=1)
+def _mesh() -> FaceMesh:
+    return FaceMesh.load()
+
+
+@lru_cache(maxsize=48)
 def polygon(indices: tuple[int, ...], size: int, grow: float = 0.0) -> U8:
     """(S, S) 255 inside the convex hull of some vertices in the layout.
 
@@ -27,7 +32,7 @@ def polygon(indices: tuple[int, ...], size: int, grow: float = 0.0) -> U8:
         grow: Dilation in layout units.
     """
     picture = np.zeros((size, size), np.uint8)
-    points = np.round((FaceMesh.load().uv[list(indices)] * size - 0.5) * 16).astype(np.int32)
+    points = np.round((_mesh().uv[list(indices)] * size - 0.5) * 16).astype(np.int32)
     cv2.fillConvexPoly(picture, cv2.convexHull(points), 255, cv2.LINE_AA, 4)
     if grow > 0:
         radius = max(round(grow * size), 1)
@@ -82,7 +87,7 @@ def lips(size: int) -> F32:
 @lru_cache(maxsize=8)
 def depth_inside(size: int) -> F32:
     """(S, S) distance to the face oval in layout units, 0 outside."""
-    mesh = FaceMesh.load()
+    mesh = _mesh()
     picture = np.zeros((size, size), np.uint8)
     points = np.round((mesh.uv[mesh.oval] * size - 0.5) * 16).astype(np.int32)
     cv2.fillPoly(picture, [points], 255, cv2.LINE_8, 4)
