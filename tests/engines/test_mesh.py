@@ -159,6 +159,22 @@ def test_fringe_is_not_skin(astronaut, mesh):
     assert min(at(v) for v in (50, 280, 1, 199)) > 0.9  # cheeks, nose, chin
 
 
+def test_an_eyeliners_wing_beside_hair_is_no_hair(mesh):
+    size, hair = 256, 65
+    rng = np.random.default_rng(2)
+    face = np.full((size, size, 3), (190, 150, 125), np.float32) + rng.normal(0, 2, (size, size, 1))
+    face[:, :hair] = face[:, size - hair :] = (35, 28, 30)
+    face = np.clip(face, 0, 255).astype(np.uint8)
+    corners = np.round(mesh.uv[[33, 263]] * size).astype(int).tolist()
+    for (x, y), side in zip(corners, (-1, 1), strict=True):
+        cv2.line(face, (x, y), (x + side * 12, y - 5), (20, 16, 18), 3, cv2.LINE_AA)
+    skin = skin_mask(face, np.full((size, size), 255, np.uint8))
+    for (x, y), side in zip(corners, (-1, 1), strict=True):
+        assert skin[y - 2, x + side * 6] > 0.8
+        assert skin[y - 3, x + side * 8] > 0.45
+    assert skin[:, : hair - 3].max() < 0.05
+
+
 def test_shape_offset_leaves_openings_and_rim_alone(mesh, hopper, astronaut):
     rng = np.random.default_rng(5)
     target = mesh.shape

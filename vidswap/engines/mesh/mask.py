@@ -64,7 +64,8 @@ def _marked() -> F32:
 def _tidy(face: U8, inside: F32) -> F32:
     """One piece, brows and lids filled in, specks gone, border soft."""
     brows = np.max([polygon(p, SIZE, 0.012) for p in BROWS], 0) > 0
-    lids = np.max([polygon(p, SIZE, 0.04) for p in (*EYES, LIPS_OUTER)], 0) > 0
+    lips = polygon(LIPS_OUTER, SIZE, 0.04)
+    lids = np.max([lips, *(polygon(p, SIZE, 0.06) for p in EYES)], 0) > 0
     face[brows | lids] = 1
     round5 = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
     face = cv2.morphologyEx(face, cv2.MORPH_OPEN, round5)
@@ -89,7 +90,7 @@ def _tidy(face: U8, inside: F32) -> F32:
     berth = np.clip((away - 0.045) / 0.07, 0, 1)
     # Softly: a fringe may begin right above the brows.
     core = np.max([polygon(p, SIZE, 0.008) for p in BROWS], 0) > 0
-    wings = np.max([polygon(p, SIZE, 0.05) for p in EYES], 0) > 0
+    wings = np.max([polygon(p, SIZE, 0.065) for p in EYES], 0) > 0
     eyes = cv2.GaussianBlur((core | lids | wings).astype(np.float32), (0, 0), 3)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)
 
