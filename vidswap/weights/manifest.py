@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,6 +153,7 @@ def decode(table: Mapping[str, Any], path: str) -> Manifest:
         raise WeightsError(f"not a valid manifest: {error.message}", path=path) from None
 
 
+@lru_cache(maxsize=256)
 def _read(text: bytes, path: str, stem: str) -> Manifest:
     try:
         table = tomllib.loads(text.decode("utf-8"))
