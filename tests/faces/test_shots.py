@@ -1,5 +1,7 @@
 """Cuts: found where the scene changes, not where it flashes, moves or brightens."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 import pytest
@@ -10,13 +12,21 @@ from vidswap.recipe import ShotOptions
 pytest.importorskip("skimage")
 
 
-def grey(name, size=(160, 90), zoom=1.0, at=(0.5, 0.5)):
-    """A view of one of scikit-image's pictures."""
+@cache
+def whole(name):
+    """One of scikit-image's pictures in grey; reading it costs a hundred times as much as a view of it."""
     import skimage.data
 
     picture = getattr(skimage.data, name)()
     if picture.ndim == 3:
         picture = cv2.cvtColor(np.ascontiguousarray(picture[..., :3]), cv2.COLOR_RGB2GRAY)
+    picture.flags.writeable = False
+    return picture
+
+
+def grey(name, size=(160, 90), zoom=1.0, at=(0.5, 0.5)):
+    """A view of one of scikit-image's pictures."""
+    picture = whole(name)
     h, w = picture.shape
     side_w, side_h = int(w / zoom), int(min(h, w * 9 / 16) / zoom)
     x, y = int((w - side_w) * at[0]), int((h - side_h) * at[1])
