@@ -32,6 +32,11 @@ WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
 SHADOW = 0.04, 0.2
 """Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
+ROUGH, ROUGHEST = 1.4, 3.0
+"""How much more contrast than usual fine detail may have: on skin, and about nostrils, mouth and moustache,
+which carry the likeness."""
+SHINE = 0.4
+"""Bound of bright details, log: highlights belong to another light."""
 WIDE, CLOSE, FINE = 0.15, 0.025, 0.022
 """Standard deviations of the bands, in layout units."""
 
@@ -237,11 +242,14 @@ def _limit_fine(logs: F32, smile: float) -> F32:
     )
     rms = np.sqrt(local + 1e-8)
     usual = float(np.percentile(rms[skin > 0], 35))
-    calm = np.minimum(1.0, 1.25 * usual / np.maximum(rms, 1e-4))
+    low = smoothstep(0.45, 0.49, np.arange(size, dtype=np.float32)[:, None] / size)
+    centre = low * (1 - smoothstep(0.08, 0.18, _aside(size)))
+    limit = (ROUGH + (ROUGHEST - ROUGH) * centre) * usual
+    calm = np.minimum(1.0, limit / np.maximum(rms, 1e-4))
     mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
     calm = calm * (1 - 0.6 * smoothstep(*FLANK, _aside(size))) * (1 - smile * smile_folds(size))
     luma = luma * (calm + mark * (1 - calm))
-    luma = np.where(luma > 0, 0.3 * np.tanh(luma / 0.3), luma)
+    luma = np.where(luma > 0, SHINE * np.tanh(luma / SHINE), luma)
     chroma = fine - fine.mean(-1, keepdims=True)
     result: F32 = (slow + luma[..., None] + 0.4 * calm[..., None] * chroma).astype(np.float32)
     return result

@@ -29,6 +29,8 @@ GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.12
 """How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
+COARSE = 1.2
+"""The same at 1.2 to 3 px, where canvas and film grain lie."""
 SOFT = 0.05
 """To both sides of a texture's border, in layout units: over this its slow colours fade."""
 
@@ -240,9 +242,9 @@ def match_detail(
 
     best = texture
     middle = measure(best, inside)[1]
-    if middle > 1.15 * detail[1]:
+    if middle > COARSE * detail[1]:
         slow = cv2.GaussianBlur(texture, (0, 0), 3 / ratio)
-        best = slow + max(1.15 * float(detail[1]) / middle, 0.35) * (texture - slow)
+        best = slow + max(COARSE * float(detail[1]) / middle, 0.35) * (texture - slow)
     sharp = best
     have = measure(best, inside)[0]
     for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
