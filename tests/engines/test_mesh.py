@@ -278,8 +278,10 @@ def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, engine, sc
 
     target, own = (aperture(s)[0] for s in (plan.shape, engine.identify([hopper]).shape))
     before, after = gap(1.0)
-    # The photo's eye is the wider one, or the target's is: it would blink less if it were drawn lower.
-    assert (1.02 < after / before < 1.3) if own > target else (0.99 < after / before < 1.02)
+    assert (after > before) == (own > target)  # the photo's eye is the wider one, or it is not
+    assert 0.8 < after / before < 1.3
+    wide, usual = gap(1.2), gap(0.8)
+    assert wide[1] - usual[1] == pytest.approx(wide[0] - usual[0], rel=0.05)  # moves as far
     narrow = [gap(k) for k in (0.05, 0.5)]
     assert narrow[0][1] < 0.15 * after  # shut is shut
     assert narrow[0][1] < narrow[1][1] < after

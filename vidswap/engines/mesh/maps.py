@@ -16,6 +16,9 @@ I32 = NDArray[np.int32]
 FOLD = 4.0
 """Times the usual step of the layout from one cell to the next from which skin lies unseen between them:
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
+AWAKE = 0.6
+"""Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
+opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
 TURNED = 0.57, 0.73
@@ -45,7 +48,7 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     vertices = mesh.extend(surface)
     vertices[:, :2] -= (face.box.left, face.box.top)
     opened = aperture(face.at.mesh)
-    awake = np.clip(opened / np.maximum(aperture(plan.shape), 0.05), 0, 1)
+    awake = np.clip(opened / np.maximum(AWAKE * aperture(plan.shape), 0.03), 0, 1)
     offset = plan.offset + awake[0] * plan.lids[0] + awake[1] * plan.lids[1]
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     facing = -mesh.normals(moved)[:, 2] - _far_side(mesh, float(pose.rotation[0, 2]))

@@ -22,8 +22,8 @@ LIP_COLUMNS = (
     ((415, 407, 408, 409), (324, 325, 307, 375)),
 )
 """Vertices of upper and lower lip that face each other, from the mouth's opening outwards."""
-HEIGHT = 1.0, 1.2
-"""Bounds of an open eye's height against the target's: a lower one would move less, too."""
+HEIGHT = 0.82, 1.2
+"""Bounds of an open eye's height against the target's: one that is much lower would blink less."""
 
 
 def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> tuple[F32, F32]:
