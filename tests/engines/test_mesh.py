@@ -358,3 +358,19 @@ def test_facemesh_is_consistent(mesh):
     assert normals[1, 2] < -0.9  # the nose tip faces the camera
     assert normals[454, 0] > 0.5  # the image-right side faces right
     assert (np.bincount(mesh.labels)[[EYE, MOUTH]] > 0).all()
+
+
+def test_features_that_lie_as_if_the_head_were_turned_do_not_turn_it(mesh):
+    """Only in the picture, not in depth: what a photo gives when its depth is guessed wrongly."""
+    weight = mesh.rigid / mesh.rigid.sum()
+    depth = mesh.shape[:, 2] - weight @ mesh.shape[:, 2]
+    turned = mesh.shape.copy()
+    turned[:, 1] += 0.1 * depth
+    wide = turned.copy()
+    wide[:, 0] *= 1.1  # and a face of its own, which stays
+    for source in (turned, wide):
+        move = shape_offset(source, mesh.shape, mesh, 1.0)[0][:468]
+        left = (weight * move[:, 1] * depth).sum() / (weight * depth**2).sum()
+        assert abs(left) < 0.02
+    nose = move[[129, 358], 0]
+    assert nose[1] - nose[0] > 0.04 * (mesh.shape[358, 0] - mesh.shape[129, 0])

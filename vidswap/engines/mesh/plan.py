@@ -29,6 +29,8 @@ GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.12
 """How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
+WHOLE = 1.06
+"""The same for the whole face, brows and lids and all."""
 COARSE = 1.2
 """The same at 1.2 to 3 px, where canvas and film grain lie."""
 SOFT = 0.05
@@ -100,7 +102,7 @@ def plan_track(
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
     skin = skin * bare
     cover = identity.valid * _spread(skin, seen)
-    narrow = cover * smoothstep(0.004, 0.04, depth_inside(TEXTURE))
+    narrow = cover * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
     wide = wide_alpha(identity.valid, _spread(skin, seen))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
     levels = tuple(
@@ -256,7 +258,7 @@ def match_detail(
     mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
     best = best + mark * 0.6 * (texture - sharp)
     excess = measure(best, whole)[2] / max(float(detail[3]), 1e-6)
-    excess /= CRISP
+    excess /= WHOLE
     if excess > 1.0:
         # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
         fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)

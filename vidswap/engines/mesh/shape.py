@@ -45,7 +45,7 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     """
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
-    bones = frontalise(source, fit_pose(target, source, weight)) - target
+    bones = _unturned(frontalise(source, fit_pose(target, source, weight)) - target, target, mesh)
     # A photo's smile is no bone. A target that smiles more keeps its own by how lips are treated below,
     # and a person at rest is known by the mouth, too.
     bones -= max(smiling(bones, mesh), 0.0) * mesh.smile
@@ -56,6 +56,20 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     open_ = _whole(_lids(bones, target, form=1.0), calm, target, mesh, strength)
     left = mesh.extend(target)[:, :1] < 0
     return shut, np.stack([(open_ - shut) * left, (open_ - shut) * ~left])
+
+
+def _unturned(offset: F32, target: F32, mesh: FaceMesh) -> F32:
+    """An offset without what looks like a small turn of the head.
+
+    The depth of a photo's features is a guess, and a picture has none: features that lie as if the head
+    were turned are read as a turned head, by viewers and by landmarkers.
+    """
+    weight = mesh.rigid[:, None] / mesh.rigid.sum()
+    depth = target[:, 2:] - (weight * target[:, 2:]).sum(0)
+    turn = (weight * offset[:, :2] * depth).sum(0) / (weight * depth**2).sum()
+    out = offset.copy()
+    out[:, :2] -= turn * depth
+    return out
 
 
 def smiling(offset: F32, mesh: FaceMesh) -> float:
