@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import smoothstep
-from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, rasterise
-from vidswap.types import F32, F64, U8, U16, Bool, TargetFace
+from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
+from vidswap.types import F32, U8, U16, Bool, TargetFace
 
 I32 = NDArray[np.int32]
 
@@ -135,17 +135,9 @@ def _planes(points: F32, triangles: I32, values: F32, index: I32, cell: tuple[I3
     Returns:
         (D, K).
     """
-    corner = points[triangles].astype(np.float64)
-    at = np.ascontiguousarray(values[:, triangles.T], np.float64)
-    e1, e2 = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
-    det = e1[:, 0] * e2[:, 1] - e1[:, 1] * e2[:, 0]
-    flat = np.abs(det) < 1e-3
-    inverse = np.where(flat, 0, 1 / np.where(flat, 1, det))
-    v1, v2 = at[:, 1] - at[:, 0], at[:, 2] - at[:, 0]
-    a: F64 = (v1 * e2[:, 1] - v2 * e1[:, 1]) * inverse
-    b: F64 = (v2 * e1[:, 0] - v1 * e2[:, 0]) * inverse
-    c: F64 = at[:, 0] - a * corner[:, 0, 0] - b * corner[:, 0, 1]
-    table = [t.astype(np.float32) for t in (a, b, c, at.min(1), at.max(1))]
+    corners = values.T[triangles]
+    planes = affine(points, triangles, corners.astype(np.float64)).transpose(2, 1, 0)
+    table = [np.ascontiguousarray(t) for t in (*planes, corners.min(1).T, corners.max(1).T)]
     rows, columns = (c.astype(np.float32) for c in cell)
     place = index.astype(np.intp)
     result = np.empty((len(values), len(index)), np.float32)

@@ -20,7 +20,8 @@ LIGHTER, CLEANER = 0.4, 0.65
 """How much of a shadow and of the detail in it the lit side replaces. All of it would leave the face
 as flat as its lit side: by whatever light a person is known, its modelling is part of the likeness."""
 
-ODD = [1, 2, 3]
+ODD = slice(1, 4)
+"""Terms of the quadratic in the normal that change their sign in a mirror."""
 ODD_LIMIT = 0.9
 """Most that is taken off, in log brightness."""
 
@@ -72,7 +73,7 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
         weight: (S, S) in [0, 1], where skin was seen.
         normals: (S, S, 3) canonical unit normals.
         share: [0, 1] of its brightness, and twice that of its colour. A person is known by the light
-                of a photo too: no more than is needed.
+            of a photo too: no more than is needed.
 
     Returns:
         (S, S, 3) in [0, 1].
@@ -106,7 +107,7 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
 
 
 def _quadratic(n: F32) -> NDArray[np.float64]:
-    """(N, 9) terms of normals (N, 3): those in ``ODD`` change their sign in a mirror."""
+    """(N, 9) terms of normals (N, 3): see ``ODD``."""
     x, y, z = n.astype(np.float64).T
     return np.stack([np.ones_like(x), x, x * y, x * z, y, z, y * y, y * z, z * z], 1)
 

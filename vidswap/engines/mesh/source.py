@@ -110,11 +110,13 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     # they are still more like the person than the mirrored near side.
     turned = float(pose.rotation[0, 2])
     trust = skin * np.clip((seen - 0.28 + 0.25 * abs(turned)) / 0.5, 0, 1)
-    normals = atlas.spread(mesh.spread(mesh.normals(vertices) @ pose.rotation, 2))
     trust = (trust * _near_side(turned, TEXTURE)).astype(np.float32)
     even = EVEN * smoothstep(*PROFILE, np.array([abs(turned)], np.float32))[0]
+    if even > 0:
+        normals = atlas.spread(mesh.spread(mesh.normals(vertices) @ pose.rotation, 2))
+        texture = even_light(texture, trust, normals, float(even))
     return _View(
-        even_light(texture, trust, normals, float(even)),
+        texture,
         trust,
         frontalise(surface, pose),
         facing[: len(surface), 0],
