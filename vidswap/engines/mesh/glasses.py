@@ -48,12 +48,12 @@ def find_glasses(texture: U8, weight: U8) -> F32 | None:
     line = relief / np.float32(least)
     line[_eyes() > 0] = 0
     free = cv2.multiply(1 - _brows_and_eyes(), (weight > 30).astype(np.float32))
-    strips = [_bridge_texels(), *_polar()]
+    strips = [_bridge_texels(), *(polar(k) for k in range(2))]
     frame = np.zeros((SIZE, SIZE), np.uint8)
     for index, places in enumerate(strips):
         gain, bare = (cv2.remap(f, places, None, cv2.INTER_LINEAR) for f in (line, free))
         worth = np.minimum(gain, np.float32(1.5))
-        path = _closed_path(worth) if index else _path(worth, np.float32(0.02), 1)
+        path = closed_path(worth) if index else _path(worth, np.float32(0.02), 1)
         rows = np.arange(len(path))
         told = (bare[rows, path] > 0.5) | (index == 0)
         on = worth[rows, path] > 0.8
@@ -70,19 +70,6 @@ def find_glasses(texture: U8, weight: U8) -> F32 | None:
     frame = cv2.morphologyEx(frame, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     mask = (_grown(frame, texture) * (depth_inside(SIZE) > 0)).astype(np.float32)
     return smoothstep(0.0, 0.55, cv2.GaussianBlur(mask, (0, 0), 0.9))
-
-
-def without_glasses(texture: U8, frame: F32) -> U8:
-    """The texture with the skin around a frame grown over it (Telea 2004).
-
-    Args:
-        texture: (S, S, 3).
-        frame: (256, 256) from ``find_glasses``.
-    """
-    size = len(texture)
-    mask = (cv2.resize(frame, (size, size)) > 0.08).astype(np.uint8)
-    mask = cv2.dilate(mask, np.ones((size // 128 + 1, size // 128 + 1), np.uint8))
-    return np.asarray(cv2.inpaint(texture, mask, size / 64, cv2.INPAINT_TELEA), np.uint8)
 
 
 def _relief(texture: U8, weight: U8) -> tuple[F32, float]:
@@ -102,8 +89,8 @@ def _relief(texture: U8, weight: U8) -> tuple[F32, float]:
     return relief, float(np.clip(ROUGH * rough, LEAST, MOST))
 
 
-def _closed_path(gain: F32) -> NDArray[np.int64]:
-    """(A,) radius at each angle; run twice round, the middle of the run meets its own beginning."""
+def closed_path(gain: F32) -> NDArray[np.int64]:
+    """(A,) column at each angle of (A, R) that earns most; run twice round, the middle of the run meets its own beginning."""
     turns = _path(np.concatenate([gain, gain]), np.float32(0.04), 2)
     half = ANGLES // 2
     return np.roll(turns[half : half + ANGLES], half)
@@ -218,11 +205,12 @@ def _eyes() -> U8:
     return np.max([polygon(p, SIZE, 0.008) for p in EYES], 0)
 
 
-@lru_cache(maxsize=1)
-def _polar() -> tuple[F32, ...]:
-    """For each eye (ANGLES, RADII, 2) texels (x, y)."""
+@lru_cache(maxsize=2)
+def polar(index: int) -> F32:
+    """(ANGLES, RADII, 2) texels (x, y) around one eye, image-left first; the other's angles run mirrored."""
     angle = 2 * np.pi * np.arange(ANGLES)[:, None] / ANGLES
     radius = np.linspace(NEAREST, FARTHEST, RADII)[None]
-    around = np.dstack([STRETCH * radius * np.cos(angle), radius * np.sin(angle) + 0.01])
-    middles = [FaceMesh.load().uv[list(eye)].mean(0) for eye in EYES]
-    return tuple(((m + around) * SIZE - 0.5).astype(np.float32) for m in middles)
+    across = STRETCH * radius * np.cos(angle) * (-1 if index else 1)
+    around = np.dstack([across, radius * np.sin(angle) + 0.01])
+    middle = FaceMesh.load().uv[list(EYES[index])].mean(0)
+    return ((middle + around) * SIZE - 0.5).astype(np.float32)

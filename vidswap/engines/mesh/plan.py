@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.glasses import find_glasses, without_glasses
+from vidswap.engines.mesh.bare import without_glasses
+from vidswap.engines.mesh.glasses import find_glasses
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.occlude import Looks, usual_looks

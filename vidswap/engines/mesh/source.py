@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.glasses import find_glasses, without_glasses
+from vidswap.engines.mesh.bare import without_glasses
+from vidswap.engines.mesh.glasses import find_glasses
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
 from vidswap.engines.mesh.shade import clean_shadows, even_light
