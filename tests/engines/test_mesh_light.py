@@ -6,7 +6,7 @@ import pytest
 
 from vidswap.engines.mesh.light import depth_within, relight
 from vidswap.engines.mesh.plan import wide_alpha
-from vidswap.engines.mesh.regions import depth_inside, polygon
+from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.faces.vertices import BROWS
 
 SIZE = 256
@@ -69,3 +69,20 @@ def test_depth_within_ignores_small_gaps():
     holed[120:126, 120:126] = 0
     np.testing.assert_array_equal(depth_within(holed), depth_within(valid))
     assert depth_within(valid)[128, 40 + 26] == pytest.approx(27 / SIZE, abs=2 / SIZE)
+
+
+def test_a_grey_shadow_on_skin_turns_flesh_coloured(oval):
+    """As in a painting; where the photo is bright nothing changes its colour."""
+    size = 256
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    skin = np.full((size, size, 3), (0.75, 0.6, 0.5), np.float32)
+    hollow = sum(np.exp(-((x - c) ** 2 + (y - 0.55) ** 2) / 0.03**2) for c in (0.36, 0.64))
+    source = skin * (1 - 0.3 * hollow[..., None])
+    out = relight(source, oval, skin, oval, 1.0)
+    usual = np.log(0.75 / 0.5)
+    warmth = np.log((out[..., 0] + 1e-3) / (out[..., 2] + 1e-3)) - usual
+    dark = (hollow > 0.7) & (oval > 0.5)
+    assert out[dark].mean() < 0.93 * skin[dark].mean()  # it is still a shadow
+    assert 0.02 < warmth[dark].mean() < 0.2
+    rest = (hollow < 0.01) & (oval > 0.5) & (depth_inside(size) > 0.1) & (features(size) < 0.1)
+    assert np.abs(warmth[rest]).mean() < 0.02

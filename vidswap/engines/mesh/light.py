@@ -30,6 +30,8 @@ COLD, VIOLET = 0.03, 0.05
 in log units: reddened skin is a little violet."""
 WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
+FLESH, DIM = 0.5, 0.1
+"""How much red a shaded place gains for each log unit that it is darker, and darkness up to which it does."""
 SHADOW = 0.04, 0.2
 """Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
 ROUGH, ROUGHEST = 1.4, 3.0
@@ -173,6 +175,9 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
         + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red)
         + 0.4 * red * chroma
     )
+    # Shaded flesh is redder than lit flesh; grey, it would read as dirt.
+    dip = DIM * np.tanh(np.minimum(luma, 0) / DIM)
+    chroma = chroma - FLESH * dip * (1 - red) * np.array([1.0, -0.25, -0.75], np.float32)
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
     inner = smoothstep(
         0.005, 0.1, np.minimum(depth_inside(SIZE), 3 * depth_within(s_valid * t_valid))
