@@ -6,7 +6,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 # Two to four workers: each holds its own copy of the models.
-TESTFLAGS ?= -n auto --maxprocesses 4
+# A file stays with one worker, so that what its tests share is made once.
+TESTFLAGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check clean
 

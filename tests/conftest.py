@@ -14,6 +14,25 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"
     os.environ.setdefault(name, "1")
 
 
+LONG = (
+    "bench/test_quality", "farm/test_batch", "cli/test_stop", "engines/test_compiled",
+    "models/test_stylegan2", "run/test_analysis_chunks", "run/test_latentswap", "train/test_loop",
+    "cli/test_run", "farm/test_share", "train/test_methods", "run/test_chunks_sources",
+    "farm/test_openjd", "run/test_dissolves", "faces/test_transitions", "run/test_chunks_workers",
+    "engines/test_contract", "engines/test_mesh", "media/test_mux",
+)  # fmt: skip
+"""Files that take nine seconds of a processor and more, or wait for a compiler."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Long files first, in whatever order chance has given the rest: begun last, one would keep a worker
+    busy while the others have nothing left to do."""
+    here = Path(__file__).parent
+    place = {str(here / f"{name}.py"): number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(str(item.path), len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def usual_scheduling():
     """A test that leaves the process real-time would starve the others for minutes (SVT-AV1 as root)."""

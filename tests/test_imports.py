@@ -52,6 +52,8 @@ def test_a_run_of_the_mesh_engine_leaves_torch_alone():
     )
     assert "cv2" in loaded
     assert "torch" not in loaded
+    # A third of a second, in every process of a batch, for what a few recipes use.
+    assert not loaded & {"scipy.cluster", "scipy.linalg", "scipy.ndimage", "scipy.spatial"}
 
 
 def test_a_run_needs_no_display():

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 NEEDS = frozenset({"mesh", "appearance"})
 MESH = frozenset({"mesh"})
-FRAMES, CUT, SIZE = 150, 130, 60
+FRAMES, CUT, SIZE, RATE = 84, 72, 32, Fraction(25, 2)
 WHOLE = Recipe(track=TrackOptions(samples=1, span=10_000))
 PARTS = Recipe(track=TrackOptions(samples=1, span=SIZE))
 
@@ -47,7 +48,7 @@ def pictures():
     data = pytest.importorskip("skimage.data")
     portrait = source_face(data.astronaut(), "astronaut")
     puppet = Puppet(portrait.rgb, portrait.mesh, (320, 240))
-    drawn = [puppet.frame(talk(i / 25))[0] for i in range(70)]
+    drawn = [puppet.frame(talk(i / 25))[0] for i in range(40)]
     # There and back; then its mirror image, upside down at the side, so that nobody takes it for
     # the same shot.
     shot = [*drawn, *drawn[::-1]][:CUT]
@@ -60,7 +61,9 @@ def pictures():
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, pictures):
     path = tmp_path_factory.mktemp("clips") / "talk.mp4"
-    write_pictures(path, pictures, options={"preset": "ultrafast", "crf": "12", "threads": "1"})
+    # Slow, so that the seconds that are followed before a span are few frames.
+    options = {"preset": "ultrafast", "crf": "12", "threads": "1"}
+    write_pictures(path, pictures, RATE, options=options)
     return probe(path)
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import pdist
 
 from vidswap.errors import WeightsError
 from vidswap.faces.scrfd import find_model, missing, open_model
@@ -121,6 +119,10 @@ def cluster(vectors: list[F32 | None], same: float = SAME_PERSON) -> list[int]:
     known = [i for i, vector in enumerate(vectors) if vector is not None]
     labels = [-1 - i for i in range(len(vectors))]
     if len(known) > 1:
+        # A third of a second to load, and most runs have no embedder.
+        from scipy.cluster.hierarchy import fcluster, linkage
+        from scipy.spatial.distance import pdist
+
         rows = np.stack([v for v in vectors if v is not None]).astype(np.float64)
         # Average linkage never merges at a smaller distance than before, so cutting the tree at a
         # height gives what merging one after another up to it would.

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,9 +56,16 @@ def digest() -> str:
     folder = _folder()
     if folder is None or not available():
         raise missing()
+    files = [folder / "modules" / model for model in MODELS]
+    return _digest(tuple((f, f.stat().st_mtime_ns, f.stat().st_size) for f in files))
+
+
+@lru_cache(maxsize=1)
+def _digest(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Several keys of one run ask for it; times and sizes tell when a file is another one."""
     total = sha256()
-    for model in MODELS:
-        total.update((folder / "modules" / model).read_bytes())
+    for path, *_ in files:
+        total.update(path.read_bytes())
     return f"mediapipe-{total.hexdigest()[:16]}"
 
 

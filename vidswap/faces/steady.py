@@ -16,7 +16,6 @@ from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from vidswap.faces.facemesh import SURFACE, FaceMesh
 from vidswap.faces.vertices import BROWS, CHIN, EYES, LIPS_INNER, LIPS_OUTER
@@ -149,6 +148,8 @@ class Steadier:
 
     def _judge(self, weights: F64) -> tuple[F64, list[int]]:
         """Weights without outliers, and the rows at which smoothing starts afresh."""
+        from scipy.ndimage import median_filter
+
         odd, jump = self._survey.odd, self._survey.jump
         usual = np.maximum(median_filter(jump, 15, mode="nearest"), CALM)
         seen = weights > 0

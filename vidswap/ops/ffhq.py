@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from vidswap.checks import check_shape
 from vidswap.errors import ShapeError
@@ -113,6 +112,8 @@ def smooth(
         centre_sigma: Standard deviation for the centre, frames; 0 leaves it as it is.
         axes_sigma: The same for the axes.
     """
+    from scipy import ndimage
+
     sigmas = (centre_sigma, axes_sigma, axes_sigma)
     parts = (
         ndimage.gaussian_filter1d(part, sigma, axis=0) if sigma > 0 else part
@@ -209,6 +210,8 @@ def _pad(picture: Image.Image, quad: F64, side: float, border: int) -> tuple[Ima
     if max(left, top, right, bottom) <= border - 4:
         return picture, quad
     least = int(np.rint(side * 0.3))
+    from scipy import ndimage
+
     left, top, right, bottom = (max(pad, least) for pad in (left, top, right, bottom))
     pixels = np.pad(
         np.asarray(picture, np.float32), ((top, bottom), (left, right), (0, 0)), "reflect"

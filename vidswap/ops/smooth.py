@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import solveh_banded
 from scipy.sparse import csr_matrix
 
 from vidswap.checks import check_shape
@@ -85,6 +84,8 @@ def whittaker(
     step = interval(time)
     if cutoff * step >= PASS_SHARE:
         return fill(values, seconds, weights)
+    from scipy.linalg import solveh_banded
+
     bands = _penalty(time / step) * (2 * np.sin(np.pi * cutoff * step)) ** -4.0
     # The tiny floor keeps the system definite where long runs have no weight at all.
     trust = np.maximum(weight * _durations(time / step), 1e-9)
