@@ -4,8 +4,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.ndimage import median_filter
-from scipy.sparse.linalg import splu
 
 from vidswap.engines.mesh.glasses import (
     ANGLES,
@@ -180,6 +178,8 @@ def _trace(lab: F32) -> tuple[list[NDArray[np.int64]], list[Bool]]:
 
 def _relief(strip: F32) -> F32:
     """(ANGLES, RADII, 3) how a strip around an eye differs from what lies to either side."""
+    from scipy.ndimage import median_filter
+
     turn = np.concatenate([strip[-12:], strip, strip[:12]])
     smooth = cv2.GaussianBlur(turn, (0, 0), sigmaX=0.6, sigmaY=ALONG)[12:-12]
     around = [median_filter(smooth[..., c], size=(1, ACROSS), mode="nearest") for c in range(3)]
@@ -234,6 +234,8 @@ def _least_change(logs: F32, hidden: Bool, free: Bool) -> F32:
         hidden: (S, S).
         free: (S, S) cells that may change.
     """
+    from scipy.sparse.linalg import splu
+
     free = free.copy()
     free[[0, -1]] = free[:, [0, -1]] = False
     rows, columns = np.nonzero(free)
