@@ -86,3 +86,19 @@ def test_a_grey_shadow_on_skin_turns_flesh_coloured(oval):
     assert 0.02 < warmth[dark].mean() < 0.2
     rest = (hollow < 0.01) & (oval > 0.5) & (depth_inside(size) > 0.1) & (features(size) < 0.1)
     assert np.abs(warmth[rest]).mean() < 0.02
+
+
+def test_skin_beside_the_targets_hair_lies_in_its_shadow(oval):
+    """A photo's lit temple would be a bright rim there."""
+    x = np.arange(SIZE) / SIZE
+    hair = 0.3
+    shade = 0.6 + 0.4 * np.clip((x - hair) / 0.03, 0, 1)
+    target = plain(PINK) * shade[None, :, None].astype(np.float32)
+    skin = oval * (x > hair)
+    out = relight(plain(PINK), oval, target, skin.astype(np.float32), 1.0)
+    rows = slice(round(0.3 * SIZE), round(0.75 * SIZE))
+    clear = features(SIZE, 0.03)[rows] < 0.5
+    at = round((hair + 0.008) * SIZE)
+    assert np.median((out[rows, at] / PINK)[clear[:, at]]) < 0.91
+    far = round((hair + 0.12) * SIZE)
+    assert np.median((out[rows, far] / PINK)[clear[:, far]]) > 0.93

@@ -8,7 +8,7 @@ from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.shade import even_light
 from vidswap.engines.mesh.source import identify
 from vidswap.faces.facemesh import Atlas, FaceMesh
-from vidswap.faces.vertices import EYES
+from vidswap.faces.vertices import BROWS, EYES
 from vidswap.types import SourceFace
 
 
@@ -75,3 +75,17 @@ def test_light_from_one_side_is_evened_out_and_marks_stay(normals):
     some = even_light(photo, half.astype(np.float32), normals, 0.4)
     assert lopsided(out) < lopsided(some) < lopsided(photo)
     np.testing.assert_array_equal(even_light(photo, half.astype(np.float32), normals, 0.0), photo)
+
+
+def test_a_scarf_right_above_the_brows_leaves_room_for_raised_ones(mesh):
+    """The target's own would show there."""
+    source = turned_head(mesh, 0)
+    top = source.mesh[[i for brow in BROWS for i in brow], 1].min()
+    source.rgb[: int(top) - 3] = (30, 40, 110)
+    found = identify([source], mesh, Atlas.build(mesh, 512), Atlas.build(mesh, 256))
+    above = np.max([polygon(brow, 512, 0.025) for brow in BROWS], 0) > 0
+    above[np.flatnonzero((np.max([polygon(brow, 512) for brow in BROWS], 0) > 0).any(1))[0] :] = 0
+    assert found.valid[above].mean() > 0.8
+    shown = found.texture[above & (found.valid > 0.2)]
+    assert (shown[:, 0] > shown[:, 2]).mean() > 0.98  # skin and no scarf
+    assert found.valid[:60].max() < 0.1

@@ -34,6 +34,8 @@ FLESH, DIM = 0.5, 0.1
 """How much red a shaded place gains for each log unit that it is darker, and darkness up to which it does."""
 SHADOW = 0.04, 0.2
 """Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
+BESIDE = 0.06
+"""How far from the target's hair, in layout units, its shadow is looked for."""
 ROUGH, ROUGHEST = 1.4, 3.0
 """How much more contrast than usual fine detail may have: on skin, and about nostrils, mouth and moustache,
 which carry the likeness."""
@@ -132,7 +134,7 @@ def relight(
     lines = smile * smile_folds(SIZE)[..., None]
     middle = np.where(middle < 0, (1 - lines) * middle, middle)
     wanted = t.base + middle
-    wanted += _outline(t.base + t.middle - wanted, both, valid * target_valid)
+    wanted += _outline(t.base + t.middle - wanted, both, valid * target_valid, target_valid)
     mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
     plain = s.base + s.middle + mean
     # The outline is matched whatever the strength: what is kept of the photo's light stays inside.
@@ -222,7 +224,7 @@ def _soft(weight: F32, sigma: float) -> F32:
     return cv2.GaussianBlur(weight, (0, 0), sigma * len(weight))[..., None]
 
 
-def _outline(rest: F32, both: F32, valid: F32) -> F32:
+def _outline(rest: F32, both: F32, valid: F32, target: F32) -> F32:
     """What is still missing near the outline, where a difference would show as a seam."""
     rest = np.clip(smooth(rest, both, CLOSE), -0.6, 0.6)
     edge = (1 - smoothstep(0.03, 0.14, depth_inside(SIZE)))[..., None]
@@ -230,7 +232,10 @@ def _outline(rest: F32, both: F32, valid: F32) -> F32:
     border = (1 - smoothstep(0.03, 0.14, depth_within(valid)))[..., None]
     border = border * (1 - features(SIZE, 0.02))[..., None]
     shadow = smoothstep(*SHADOW, rest.mean(-1, keepdims=True))
-    result: F32 = np.maximum(edge * rest, border * shadow * np.maximum(rest, 0))
+    # And beside the target's hair the skin lies in the shadow of that.
+    beside = (1 - smoothstep(0.0, BESIDE, depth_within(target)))[..., None]
+    lifted = np.maximum(edge * rest, border * shadow * np.maximum(rest, 0))
+    result: F32 = lifted + beside * np.minimum(rest - lifted, 0)
     return result
 
 

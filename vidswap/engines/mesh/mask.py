@@ -88,8 +88,8 @@ def _tidy(face: U8, inside: F32) -> F32:
     hair = ((filled == 0) & (inside > 0.015)).astype(np.uint8)
     away = cv2.distanceTransform(1 - hair, cv2.DIST_L2, 5) / SIZE
     berth = np.clip((away - 0.045) / 0.07, 0, 1)
-    # Softly: a fringe may begin right above the brows.
-    core = np.max([polygon(p, SIZE, 0.008) for p in BROWS], 0) > 0
+    # Softly: a fringe may begin right above the brows. But brows stand higher at times, and must not show.
+    core = np.max([polygon(p, SIZE, 0.03) for p in BROWS], 0) > 0
     wings = np.max([polygon(p, SIZE, 0.065) for p in EYES], 0) > 0
     eyes = cv2.GaussianBlur((core | lids | wings).astype(np.float32), (0, 0), 3)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)

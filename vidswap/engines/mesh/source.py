@@ -8,12 +8,13 @@ import numpy as np
 
 from vidswap.engines.mesh.bare import without_glasses
 from vidswap.engines.mesh.glasses import find_glasses
+from vidswap.engines.mesh.light import smooth
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
 from vidswap.engines.mesh.shade import clean_shadows, even_light
 from vidswap.faces.appearance import iris_contrast
 from vidswap.faces.facemesh import Atlas, FaceMesh, fit_pose, frontalise
-from vidswap.faces.vertices import EYES, LIPS_INNER
+from vidswap.faces.vertices import BROWS, EYES, LIPS_INNER
 from vidswap.types import F32, U8, SourceFace
 
 TEXTURE = 512
@@ -22,6 +23,9 @@ PROFILE = 0.3, 0.55
 """Sine of yaw from which a photo's far side gives way to the near one's mirror image, and to which."""
 EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
+
+BROW_ROOM = 0.035
+"""How far around the photo's brows there has to be skin, in layout units."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,13 +65,32 @@ def identify(
     own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
-    valid = np.clip((best - 0.1) / 0.3, 0, 1)
+    valid = np.clip((best - 0.1) / 0.3, 0, 1).astype(np.float32)
+    # Narrow gaps, as where a nose hid its own flank: the texture there is good enough.
+    gap = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (TEXTURE // 24 | 1, TEXTURE // 24 | 1))
+    valid = cv2.morphologyEx(valid, cv2.MORPH_CLOSE, gap)
     texture = clean_shadows(texture.astype(np.float32), best.astype(np.float32))
+    texture, valid = _over_brows(texture, valid)
     texture = _close_openings(texture)
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
     return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris)
+
+
+def _over_brows(texture: F32, valid: F32) -> tuple[F32, F32]:
+    """Skin as far above the brows as another's may stand, where hair or a scarf ends the photo's.
+
+    Else the target's raised brows would show above the source's.
+    """
+    grown = np.max([polygon(brow, TEXTURE, BROW_ROOM) for brow in BROWS], 0)
+    room = cv2.GaussianBlur(grown.astype(np.float32) / 255, (0, 0), 0.008 * TEXTURE)
+    more = np.maximum(room - valid, 0)[..., None]
+    if more.max() < 0.05:
+        return texture, valid
+    skin = smooth(texture, valid * (1 - features(TEXTURE, 0.01)), 0.04)
+    share = smoothstep(0.1, 0.9, more / np.maximum(room[..., None], 1e-3))
+    return texture + share * (skin - texture), np.maximum(valid, room)
 
 
 def _close_openings(texture: F32) -> F32:
