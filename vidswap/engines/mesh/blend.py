@@ -63,7 +63,8 @@ def blend(
     for strip in strips(slow.alpha + slow.wide > 0, size, step, STRIP):
         target = part[strip.at]
         texture = _sample(level, strip.widen(u), strip.widen(v))
-        narrow = cv2.extractChannel(texture, 3) * strip.widen(alpha)
+        narrow = cv2.extractChannel(texture, 3).astype(np.float32)
+        narrow *= strip.widen(alpha)
         rest = strip.widen(faded)
         for place, free in _openings(shut, strip.at):
             narrow[place] *= free
@@ -74,10 +75,11 @@ def blend(
         change -= strip.widen(missing)
         if grain is not None:
             change += cv2.merge([grain.at(*strip.at)] * 3)
-        change = cv2.subtract(change, target, dtype=cv2.CV_32F)
+        before = target.astype(np.float32)
+        change -= before
         change *= cv2.merge([narrow] * 3)
         change += rest
-        target[:] = cv2.add(change, target, dtype=depth)
+        target[:] = cv2.add(change, before, dtype=depth)
 
 
 def _openings(shut: Openings, at: tuple[slice, slice]) -> Iterator[tuple[tuple[slice, slice], F32]]:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
-from vidswap.engines.mesh.regions import smoothstep
-from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
+from vidswap.engines.mesh.regions import median, smoothstep
+from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
 from vidswap.types import F32, U8, U16, Bool, TargetFace
 
 I32 = NDArray[np.int32]
@@ -60,7 +60,7 @@ def _far_side(mesh: FaceMesh, turned: float) -> F32:
 
     Landmarks stop at about 50° and put the eye that a nose has hidden beside it, before the background.
     """
-    far = smoothstep(0.02, 0.3, -np.sign(turned) * mesh.extend(mesh.shape)[:, 0])
+    far = smoothstep(0.02, 0.3, -np.sign(turned) * mesh.whole_shape[:, 0])
     return far * smoothstep(*TURNED, np.array([abs(turned)], np.float32))
 
 
@@ -94,53 +94,44 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int) -
     far = g.depth[corner[:, 0]] + g.depth[corner[:, 1]] + g.depth[corner[:, 2]]
     # Rings first: whatever is skin lies in front of them.
     order = np.lexsort((-far, mesh.labels <= MOUTH))
-    triangle = rasterise(points, corner, (rows, cols), order).ravel()
-    covered = np.flatnonzero(triangle >= 0)
-    index = triangle[covered]
+    triangle = rasterise(points, corner, (rows, cols), order)
     values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)
-    surface = mesh.labels <= MOUTH
-
-    def laid(plane: F32) -> F32:
-        whole = np.zeros(rows * cols, np.float32)
-        whole[covered] = plane
-        return whole.reshape(rows, cols)
-
-    # Short integers are divided many times faster.
-    cell = np.divmod(covered.astype(np.int32), np.int32(cols))
-    u, v, across, down, facing = _planes(points, corner, values.T, index, cell)
-    alpha = laid(surface[index] * smoothstep(0.12, 0.42, facing))
-    skin = np.zeros((rows, cols), bool)
-    skin.ravel()[covered] = surface[index]
-    u, v = laid(u), laid(v)
+    u, v, across, down, facing = _planes(points, corner, values.T, triangle)
+    # What no triangle covers has the last place of any table.
+    skin = np.append(mesh.labels <= MOUTH, False)[triangle]
+    alpha = skin * smoothstep(0.12, 0.42, facing)
     open_ = np.where(_folds(u, v, skin), np.float32(0), alpha)
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
     # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
-    shift = cv2.GaussianBlur(cv2.merge([laid(across), laid(down)]), (0, 0), 1.5)
-    shift.reshape(-1, 2)[triangle < 0] = 0
+    shift = cv2.GaussianBlur(cv2.merge([across, down]), (0, 0), 1.5)
+    shift = np.asarray(cv2.copyTo(shift, (triangle >= 0).view(np.uint8)), np.float32)
     return Maps(cv2.merge([u, v]), shift, alpha, closed)
 
 
-def _planes(points: F32, triangles: I32, values: F32, index: I32, cell: tuple[I32, I32]) -> F32:
+def _planes(points: F32, triangles: I32, values: F32, index: I32) -> F32:
     """Vertex values at cells, each on the plane of its triangle.
 
     Args:
         points: (N, 2) in cells.
         triangles: (M, 3) vertex indices.
         values: (D, N) of each vertex.
-        index: (K,) triangle of each cell.
-        cell: (K,) row and column of each.
+        index: (h, w) triangle of each cell, -1 for none.
 
     Returns:
-        (D, K).
+        (D, h, w), 0 where there is none.
     """
-    corners = values.T[triangles]
-    planes = affine(points, triangles, corners.astype(np.float64)).transpose(2, 1, 0)
-    table = [np.ascontiguousarray(t) for t in (*planes, corners.min(1).T, corners.max(1).T)]
-    rows, columns = (c.astype(np.float32) for c in cell)
+    corners = values[:, triangles.T]
+    first, second, third = corners.transpose(1, 0, 2)
+    table = np.zeros((5, len(values), len(triangles) + 1), np.float32)
+    table[:3, :, :-1] = planes(points, triangles, corners.astype(np.float64))
+    table[3, :, :-1] = np.minimum(np.minimum(first, second), third)
+    table[4, :, :-1] = np.maximum(np.maximum(first, second), third)
+    rows = np.arange(index.shape[0], dtype=np.float32)[:, None]
+    columns = np.arange(index.shape[1], dtype=np.float32)
     place = index.astype(np.intp)
-    result = np.empty((len(values), len(index)), np.float32)
+    result = np.empty((len(values), *index.shape), np.float32)
     for value, across, down, offset, low, high in zip(result, *table, strict=True):
         np.multiply(across.take(place), columns, out=value)
         value += down.take(place) * rows
@@ -153,12 +144,12 @@ def _planes(points: F32, triangles: I32, values: F32, index: I32, cell: tuple[I3
 
 def _folds(u: F32, v: F32, skin: Bool) -> Bool:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear."""
-    right = np.maximum(np.abs(u[:, 1:] - u[:, :-1]), np.abs(v[:, 1:] - v[:, :-1]))
+    right = cv2.max(cv2.absdiff(u[:, 1:], u[:, :-1]), cv2.absdiff(v[:, 1:], v[:, :-1]))
     right *= skin[:, 1:] & skin[:, :-1]
-    down = np.maximum(np.abs(u[1:] - u[:-1]), np.abs(v[1:] - v[:-1]))
+    down = cv2.max(cv2.absdiff(u[1:], u[:-1]), cv2.absdiff(v[1:], v[:-1]))
     down *= skin[1:] & skin[:-1]
     known = right[right > 0]
-    limit = FOLD * float(np.median(known)) + 0.01 if len(known) else 1.0
+    limit = FOLD * median(known) + 0.01 if len(known) else 1.0
     jump = np.zeros(skin.shape, np.uint8)
     jump[:, 1:] |= right > limit
     jump[:, :-1] |= right > limit

@@ -97,7 +97,7 @@ def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
     values = np.stack([a.ravel()[place] for a in away])
     design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5])
     design = design.astype(np.float32)
-    middle = np.partition(values, values.shape[1] // 2, axis=1)[:, values.shape[1] // 2]
+    middle = np.sort(values, axis=1)[:, values.shape[1] // 2]
     fit = np.zeros((3, 3), np.float32)
     fit[:, 0] = middle
     for _ in range(4):

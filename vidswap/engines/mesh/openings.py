@@ -8,9 +8,9 @@ import numpy as np
 
 from vidswap.engines.mesh.maps import Geometry
 from vidswap.engines.mesh.plan import MeshPlan
-from vidswap.engines.mesh.regions import smoothstep
+from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.faces.appearance import IRISES
-from vidswap.faces.facemesh import EYE, MOUTH, SURFACE, FaceMesh
+from vidswap.faces.facemesh import SURFACE, FaceMesh
 from vidswap.types import F32, U8, U16, TargetFace
 
 SLIT = 1.5
@@ -42,16 +42,16 @@ def openings(
     whole = np.zeros(size, np.uint8)
     places = []
     room = int(3 * soft) + 4
-    parts = [*np.split(np.flatnonzero(mesh.labels == EYE), 2), np.flatnonzero(mesh.labels == MOUTH)]
-    for part in parts:
-        corners = (g.moved - origin)[mesh.triangles[part]]
+    moved = g.moved - origin
+    for part in mesh.openings:
+        corners = moved[part]
         low = np.clip(np.floor(corners.min((0, 1))).astype(int) - room, 0, size[::-1])
         high = np.clip(np.ceil(corners.max((0, 1))).astype(int) + room, 0, size[::-1])
         if (low >= high).any():
             continue
         picture = np.zeros((high - low)[::-1], np.uint8)
         _fill(picture, corners - low)
-        if mesh.labels[part[0]] == MOUTH:
+        if part is mesh.openings[-1]:
             # Drawn a pixel wide even when shut, it would show the target's lips as a line of their colour.
             picture = cv2.convertScaleAbs(picture, alpha=min(_thickness(corners) / SLIT, 1.0))
         place = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
@@ -114,8 +114,8 @@ def recolour_irises(
         far = np.hypot(x, y[:, None]) / np.float32(radius)
         share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
         colour = view.astype(np.float32) / top
-        bright = np.asarray(colour.max(-1))
-        usual = float(np.median(bright[share > 0])) if share.any() else 1.0
+        bright = np.maximum.reduce(list(cv2.split(colour)))
+        usual = median(bright[share > 0]) if share.any() else 1.0
         # Highlights belong to the lamp, not to the eye.
         share *= 1 - smoothstep(1.25, 1.9, bright / max(usual, 0.04))
         if not dark:
@@ -128,14 +128,13 @@ def _irises(
     face: TargetFace, g: Geometry, mesh: FaceMesh, awake: F32, origin: tuple[int, int]
 ) -> Iterator[tuple[F32, F32, float, F32, float]]:
     """For each eye: first pixel, centre, radius, (N, 3, 2) triangles and how far it is open."""
-    eyes = np.split(np.flatnonzero(mesh.labels == EYE), 2)
+    eyes = mesh.openings[:2]
     for (centre, *rim), part, opened in zip(IRISES, eyes, awake.tolist(), strict=True):
-        middle = mesh.triangles[part].max()
+        middle = part.max()
         place = np.add(origin, (face.box.left, face.box.top))
         point = face.at.mesh[centre, :2] - place + (g.moved - g.source)[middle]
-        spokes = face.at.mesh[rim, :2] - face.at.mesh[centre, :2]
-        radius = float(np.linalg.norm(spokes, axis=1).mean())
+        radius = float(np.hypot(*(face.at.mesh[rim, :2] - face.at.mesh[centre, :2]).T).mean())
         corner = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
         # An eye that the nose hides is put before the background.
         seen = float(smoothstep(0.05, 0.25, g.facing[middle, None])[0])
-        yield corner, point, radius, (g.moved - origin)[mesh.triangles[part]], seen * opened
+        yield corner, point, radius, (g.moved - origin)[part], seen * opened

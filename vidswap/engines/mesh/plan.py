@@ -136,22 +136,16 @@ def _bare(texture: U8, seen: U8) -> tuple[U8, F32 | float]:
 
 def aperture(mesh: F32) -> F32:
     """(2,) lid distance against eye width, of (V ≥ 468, ≥ 2) vertices in any unit, image-left first."""
-    lids = ((160, 144, 158, 153, 33, 133), (387, 373, 385, 380, 263, 362))
-    points = mesh[:, :2]
-    open_ = [
-        np.linalg.norm(points[a] - points[b]) + np.linalg.norm(points[c] - points[d])
-        for a, b, c, d, _, _ in lids
-    ]
-    width = [np.linalg.norm(points[e] - points[f]) for *_, e, f in lids]
-    return np.asarray(open_, np.float32) / 2 / np.maximum(np.asarray(width, np.float32), 1e-6)
+    first = mesh[[160, 387, 158, 385, 33, 263], :2]
+    second = mesh[[144, 373, 153, 380, 133, 362], :2]
+    far = np.linalg.norm(first - second, axis=1).astype(np.float32)
+    return (far[:2] + far[2:4]) / 2 / np.maximum(far[4:], np.float32(1e-6))
 
 
 def parted(mesh: F32) -> float:
     """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
-    gap = np.mean(
-        [np.linalg.norm(mesh[a, :2] - mesh[b, :2]) for a, b in ((13, 14), (82, 87), (312, 317))]
-    )
-    return float(gap / max(np.linalg.norm(mesh[263, :2] - mesh[33, :2]), 1e-6))
+    far = np.linalg.norm(mesh[[13, 82, 312, 263], :2] - mesh[[14, 87, 317, 33], :2], axis=1)
+    return float(far[:3].mean() / max(far[3], 1e-6))
 
 
 def iris_gain(source: F32, target: F32) -> F32:

@@ -73,18 +73,14 @@ def strips(wanted: Bool, size: tuple[int, int], step: int, pixels: int) -> Itera
         step: Pixels per cell.
         pixels: How many a strip holds, about.
     """
-    height, width = wanted.shape
-    # Ends of what is wanted in each row; where nothing is, the first lies behind the last.
-    any_ = wanted.any(1)
-    left = np.where(any_, wanted.argmax(1), width)
-    right = np.where(any_, width - 1 - wanted[:, ::-1].argmax(1), -1)
-    count = max(pixels // (max(int((right - left).max()) + 3, 1) * step * step), 1)
+    height = len(wanted)
+    cells = np.ascontiguousarray(wanted).view(np.uint8)
+    count = max(pixels // ((cv2.boundingRect(cells)[2] + 2) * step * step), 1)
     for first in range(-1, height, count):
         last = min(first + count, height)
-        rows = slice(max(first, 0), last + 1)
-        start, stop = int(left[rows].min()), int(right[rows].max())
-        if start <= stop:
-            strip = Strip.between((first, last), (start - 1, stop + 1), size, step)
+        start, _, across, _ = cv2.boundingRect(cells[max(first, 0) : last + 1])
+        if across:
+            strip = Strip.between((first, last), (start - 1, start + across), size, step)
             # The last cells may lie beyond the picture.
             if all(part.start < part.stop for part in strip.at):
                 yield strip
