@@ -102,3 +102,21 @@ def test_skin_beside_the_targets_hair_lies_in_its_shadow(oval):
     assert np.median((out[rows, at] / PINK)[clear[:, at]]) < 0.91
     far = round((hair + 0.12) * SIZE)
     assert np.median((out[rows, far] / PINK)[clear[:, far]]) > 0.93
+
+
+def test_brows_on_skin_that_shines_are_no_violet(oval):
+    """A window's light on one half makes its skin pale and cool; what is dark there is not."""
+    x = np.arange(SIZE, dtype=np.float32) / SIZE
+    share = np.clip((0.5 - x) / 0.2, 0, 1)[None, :, None]
+    shine = np.array((0.85, 0.78, 0.8), np.float32)
+    target = np.broadcast_to((1 - share) * PINK + share * shine, (SIZE, SIZE, 3))
+    brows = [polygon(b, SIZE) > 0 for b in BROWS]
+    photo = plain(PINK)
+    photo[brows[0] | brows[1]] = 0.22
+    out = relight(photo, oval, target.astype(np.float32), oval, 1.0)
+    shone = np.median(out[cv2.erode(brows[0].astype(np.uint8), np.ones((5, 5))) > 0], 0)
+    skin = (oval > 0) & (depth_inside(SIZE) > 0.05)
+    usual = np.log(target[skin]).mean(0)
+    assert np.log(shone[2] / shone[0]) < usual[2] - usual[0] + 0.05
+    cheek = out[round(0.62 * SIZE), round(0.3 * SIZE)]
+    assert np.log(cheek[2] / cheek[0]) > np.log(PINK[2] / PINK[0]) + 0.2  # its light stays

@@ -32,6 +32,8 @@ WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
 FLESH, DIM = 0.5, 0.1
 """How much red a shaded place gains for each log unit that it is darker, and darkness up to which it does."""
+GLOSS = 0.2
+"""Log darkness against the skin around it at which a place no longer shines."""
 SHADOW = 0.04, 0.2
 """Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
 BESIDE = 0.06
@@ -145,7 +147,8 @@ def relight(
     logs = _limit_fine(logs.astype(np.float32), smile)
     base = s.base + mean + strength * (t.base - s.base - mean)
     base = cv2.resize(base, (size, size), interpolation=cv2.INTER_LINEAR)
-    result: F32 = np.clip(np.exp(base + _earthen(logs - base)) - LIFT, 0, 1)
+    change = _earthen(logs - base) + _unglossed(logs - base, base, source_valid)
+    result: F32 = np.clip(np.exp(base + change) - LIFT, 0, 1)
     return result
 
 
@@ -213,6 +216,22 @@ def _earthen(change: F32) -> F32:
     red, blue = red + cold, blue - cold
     violet = np.maximum((red + blue) / 2 - green - VIOLET, 0) * bound / 3
     return np.dstack([red - violet, green + 2 * violet, blue - violet]) + luma[..., None]
+
+
+def _unglossed(change: F32, base: F32, valid: F32) -> F32:
+    """(S, S, 3) log change that gives dark places the usual colour of the skin.
+
+    Skin that shines, or lies in the light of a window, is pale and cool: a brow, a lid or a hollow there
+    is not.
+    """
+    colour = base - base.mean(-1, keepdims=True)
+    skin = valid * (1 - features(len(base))) * (depth_inside(len(base)) > 0.05)
+    usual = (colour * skin[..., None]).sum((0, 1)) / max(float(skin.sum()), 1e-3)
+    away = usual - colour
+    warmer = away[..., :1] > away[..., 2:]
+    dark = smoothstep(0.0, GLOSS, -change.mean(-1, keepdims=True))
+    result: F32 = np.where(warmer, dark * away, np.float32(0))
+    return result
 
 
 def _aside(size: int) -> F32:
