@@ -9,8 +9,9 @@ import pytest
 
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.maps import Maps
-from vidswap.engines.mesh.plan import parted
-from vidswap.faces.vertices import LIPS_INNER, LIPS_OUTER
+from vidswap.engines.mesh.plan import lip_gain, parted
+from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER
 from vidswap.recipe import MeshEngine
 
 
@@ -118,3 +119,56 @@ def test_edges_of_parted_lips_have_the_sources_colour(swapping, scene):
     tint = np.abs(painted[edge].astype(float) - face.rgb[edge])[:, 0].mean()
     assert tint > 10
     assert np.abs(out - usual)[:, 0].mean() < 0.18 * tint
+
+
+def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapping, scene):
+    """Lips there take the drawn lips' colour; teeth stay, and so does what lies deep."""
+    engine, plan, _ = swapping
+    face = scene.face(engine, plan, int(np.argmax([parted(m) for m in scene.meshes])))
+    maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
+    g = maps.geometry(face, plan, engine._mesh, 1.0)
+    # Wide enough to have a middle.
+    moved = g.moved.copy()
+    moved[[*LIPS_INNER[11:], *LIP_MIDDLES[1]]] += (0, 30)
+    g = replace(g, moved=moved)
+    plan = replace(plan, lips=np.array([[-0.5, -0.1, -0.2], [-0.3, 0.0, -0.1]], np.float32))
+    height, width = face.rgb.shape[:2]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [np.round(moved[list(LIPS_INNER)]).astype(np.int32)], 1)
+    deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / np.ptp(moved[:, 0])
+    rim, middle = (deep > 0) & (deep < 0.006), deep > 0.04
+    assert middle.sum() > 20
+    lip, teeth = (180, 90, 90), (210, 195, 180)
+
+    def drawn(colour, share=1.0):
+        part = np.full((height, width, 3), lip, np.uint8)
+        part[inside > 0] = colour
+        before = part.astype(float)
+        shut.recolour_lips(part, g, plan, np.full((height, width), share, np.float32), (0, 0), 1)
+        return np.log(part / before)
+
+    change = drawn(lip)
+    upper, lower = ((moved[v] + (0, s)).astype(int) for v, s in ((13, 2), (14, -2)))
+    for (x, y), gain in zip((upper, lower), plan.lips, strict=True):
+        much = change[y, x] @ gain / (gain @ gain)
+        assert 0.5 < much < 1.1
+        np.testing.assert_allclose(change[y, x], much * gain, atol=0.04)
+    assert change[rim].min() < -0.25
+    assert np.abs(change[middle]).max() < 0.02
+    beyond = cv2.dilate(inside, np.ones((3, 3), np.uint8)) == 0
+    assert np.abs(change[beyond]).max() < 0.02
+    assert np.abs(drawn(teeth)[cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0]).max() < 0.02
+    assert not drawn(lip, share=0.0).any()  # behind a hand, say
+
+
+def test_gain_of_the_lips_is_what_both_textures_differ_by_and_never_brighter():
+    target = np.full((256, 256, 3), (150, 80, 80), np.uint8)
+    drawn = np.ones((512, 512, 4), np.float32)
+    drawn[..., :3] = np.array([100, 100, 70]) / 255
+    gain = lip_gain(drawn, target, FaceMesh.load())
+    ratio = np.log(np.array([100, 100, 70]) / 255 + 0.03) - np.log(
+        np.array([150, 80, 80]) / 255 + 0.03
+    )
+    np.testing.assert_allclose(gain, np.tile(ratio - ratio.max(), (2, 1)), atol=0.01)
+    drawn[..., 3] = 0  # a texture that ends above the lips has no say
+    assert not lip_gain(drawn, target, FaceMesh.load()).any()

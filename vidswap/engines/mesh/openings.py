@@ -11,8 +11,11 @@ from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import SURFACE, FaceMesh
+from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER
 from vidswap.types import F32, U8, U16, TargetFace
 
+RIM = 0.013, 0.034
+"""How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
 SLIT = 1.5
 """Mean height in px up to which a mouth is only as open to be seen as it is high."""
 
@@ -122,6 +125,68 @@ def recolour_irises(
             share *= smoothstep(0.3, 0.55, far)
         gain = np.exp(share[..., None] * plan.iris)
         view[:] = np.clip(colour * gain * top + 0.5, 0, top).astype(part.dtype)
+
+
+def recolour_lips(
+    part: U8 | U16,
+    g: Geometry,
+    plan: MeshPlan,
+    share: F32,
+    origin: tuple[int, int],
+    step: int,
+) -> None:
+    """Give what the target's lips show inside the drawn opening the source's colour, in place.
+
+    Landmarks put the lips' inner line a little into the lips. What is left of them within it would be
+    seen as lips within the lips, and the mouth as less open than it is.
+
+    Args:
+        part: Pixels of the target, moved.
+        g: Geometry in px of the box.
+        plan: Constants of the track.
+        share: (h, w) [0, 1] of the swap on coarse cells of ``part``.
+        origin: (x, y) of ``part`` in the box.
+        step: Pixels per cell.
+    """
+    points = g.moved - origin
+    rim = points[list(LIPS_INNER)]
+    size = np.array(part.shape[1::-1])
+    low = np.clip(np.floor(rim.min(0)).astype(int) - 2, 0, size)
+    high = np.clip(np.ceil(rim.max(0)).astype(int) + 3, 0, size)
+    if not plan.lips.any() or (high - low < 5).any():
+        return
+    view = part[low[1] : high[1], low[0] : high[0]]
+    opening = np.zeros(view.shape[:2], np.uint8)
+    cv2.fillPoly(opening, [np.round((rim - low) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    deep = cv2.distanceTransform(opening, cv2.DIST_L2, 3) / np.float32(np.ptp(g.moved[:, 0]))
+    down, across = np.arange(low[1], high[1]) // step, np.arange(low[0], high[0]) // step
+    near = (1 - smoothstep(*RIM, deep)) * opening * share[np.ix_(down, across)] / np.float32(255)
+    at = np.flatnonzero(near > 0.02)
+    if not len(at):
+        return
+    rows, columns = np.divmod(at.astype(np.int32), np.int32(view.shape[1]))
+    near = near.ravel()[at]
+    top = np.float32(255 if part.dtype == np.uint8 else 65535)
+    red = _redness(cv2.blur(view.astype(np.float32), (3, 3)).reshape(-1, 3)[at] / top)
+    line = rim[[0, 10]] - low
+    middle = np.interp(columns, *line[np.argsort(line[:, 0])].T)
+    below = smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
+    log = np.zeros((len(at), 3), np.float32)
+    for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
+        x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
+        usual = median(_redness(part[y, x] / top))
+        # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
+        least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
+        lip = smoothstep(0.3, 0.9, (red - least) / max(usual - least, 0.05))
+        log += (near * half * lip)[:, None] * gain
+    colour = view[rows, columns] * np.exp(log)
+    view[rows, columns] = np.clip(colour + 0.5, 0, top).astype(part.dtype)
+
+
+def _redness(colour: F32) -> F32:
+    """(N,) log red against green of (N, 3) in [0, 1]."""
+    result: F32 = np.log((colour[:, 0] + 0.03) / (colour[:, 1] + 0.03))
+    return result
 
 
 def _irises(

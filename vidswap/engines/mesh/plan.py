@@ -13,11 +13,11 @@ from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.occlude import Looks, usual_looks
 from vidswap.engines.mesh.regions import depth_inside, features, lid_zone, lip_zone, smoothstep
-from vidswap.engines.mesh.shape import shape_offset, smiling
+from vidswap.engines.mesh.shape import WIDER, shape_offset, smiling
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
-from vidswap.faces.vertices import EYES
+from vidswap.faces.vertices import EYES, LIP_MIDDLES
 from vidswap.recipe import MeshEngine
 from vidswap.types import F32, U8, Bool
 
@@ -56,12 +56,16 @@ class MeshPlan:
     """(542, 3) canonical move of the features, eyes shut."""
     lids: F32
     """(2, 542, 3) what each open eye adds, image-left first."""
+    wider: F32
+    """(2, 542, 3) what an eye adds that is opened by its usual height once more."""
     zones: F32
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
     """(2,) how far the source's eyes are open, against their width."""
     iris: F32
     """(3,) log gain of the irises."""
+    lips: F32
+    """(2, 3) log gain from the target's upper and lower lip to the source's."""
     grain: float
     """Share of the target's high-pass that is added."""
     looks: Looks | None
@@ -97,7 +101,7 @@ def plan_track(
         options.light,
         FOLDS * float(np.clip(smile - 0.5, 0, 1)),
     )
-    offset, lids = shape_offset(identity.shape, own, mesh, options.shape)
+    offset, lids, wider = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)
     texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
@@ -120,9 +124,11 @@ def plan_track(
         shape=own,
         offset=offset,
         lids=lids,
+        wider=wider / WIDER,
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
+        lips=lip_gain(rgba, target, mesh),
         grain=grain,
         looks=usual_looks(static),
     )
@@ -160,6 +166,30 @@ def iris_gain(source: F32, target: F32) -> F32:
     colour[1] = max(colour[1], (colour[0] + colour[2]) / 2)
     result: F32 = (bright + colour).astype(np.float32)
     return result
+
+
+def lip_gain(drawn: F32, target: U8, mesh: FaceMesh) -> F32:
+    """(2, 3) log gain from the target's upper and lower lip to the ones that are drawn.
+
+    Never brighter in any channel: of parted lips the target shows what lies deepest.
+
+    Args:
+        drawn: (S, S, 4) texture and its alpha, in [0, 1].
+        target: (256, 256, 3) median texture.
+        mesh: The mesh's constants.
+    """
+    size = len(target)
+    source = cv2.resize(drawn, (size, size), interpolation=cv2.INTER_AREA)
+    both = np.dstack([source, target.astype(np.float32) / 255])
+    gain = np.zeros((2, 3), np.float32)
+    for lip, vertices in zip(gain, LIP_MIDDLES, strict=True):
+        x, y = np.round(mesh.uv[list(vertices)] * size - 0.5).astype(int).T
+        seen = both[y, x]
+        if np.median(seen[:, 3]) > 0.5:
+            logs = np.median(np.log(seen + 0.03), 0)
+            change = logs[:3] - logs[4:]
+            lip[:] = np.maximum(change - max(change.max(), 0.0), -1.0)
+    return gain
 
 
 def _spread(skin: F32, seen: U8) -> F32:

@@ -10,7 +10,7 @@ from vidswap.engines.mesh.blend import Slow, blend
 from vidswap.engines.mesh.light import light_change
 from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry
 from vidswap.engines.mesh.occlude import occluded
-from vidswap.engines.mesh.openings import openings, recolour_irises
+from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.strips import strips
@@ -46,6 +46,8 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     if _uncover(plan, maps, cells, window):
         moved[:] = _move(face.rgb, maps, step)
     recolour_irises(part, face, g, plan, mesh, strength, window.origin)
+    share = window.cells(maps.alpha) * np.float32(strength)
+    recolour_lips(part, g, plan, share, window.origin, step)
     size = (part.shape[0], part.shape[1])
     shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
     shares = window.cells(maps.alpha), window.cells(maps.closed)

@@ -22,11 +22,13 @@ LIP_COLUMNS = (
     ((415, 407, 408, 409), (324, 325, 307, 375)),
 )
 """Vertices of upper and lower lip that face each other, from the mouth's opening outwards."""
-HEIGHT = 0.82, 1.2
+HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
+WIDER = 0.25
+"""Share of an eye's height by which it is opened farther, to know how lids and their surroundings move."""
 
 
-def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> tuple[F32, F32]:
+def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> tuple[F32, F32, F32]:
     """Offset of every extended vertex in canonical units.
 
     Bones are taken from the source; what expression moves is not: lips keep the target's form apart
@@ -40,8 +42,8 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
         strength: [0, 1].
 
     Returns:
-        (542, 3) with eyes shut, and (2, 542, 3) what each open eye adds, image-left first; zero on the
-        outer ring.
+        (542, 3) with eyes shut, and twice (2, 542, 3), image-left first: what each open eye adds, and
+        what ``WIDER`` of its height adds to that. Zero on the outer ring.
     """
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
@@ -55,7 +57,8 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     shut = _whole(_lids(bones, target, form=0.0), calm, target, mesh, strength)
     open_ = _whole(_lids(bones, target, form=1.0), calm, target, mesh, strength)
     left = mesh.extend(target)[:, :1] < 0
-    return shut, np.stack([(open_ - shut) * left, (open_ - shut) * ~left])
+    wide = _whole(_lids(bones, target, 1.0, 1 + WIDER), calm, target, mesh, strength)
+    return shut, *(np.stack([v * left, v * ~left]) for v in (open_ - shut, wide - open_))
 
 
 def _unturned(offset: F32, target: F32, mesh: FaceMesh) -> F32:
@@ -108,7 +111,7 @@ def _inner(mesh: FaceMesh) -> F32:
     return (0.25 + 0.75 * smoothstep(0.0, 0.13, depth[y, x])).astype(np.float32)
 
 
-def _lids(offset: F32, target: F32, form: float) -> F32:
+def _lids(offset: F32, target: F32, form: float, height: float = 1.0) -> F32:
     """Eyes move as a whole and grow a little, evenly; ``form`` is the share of the source's own curve.
 
     Height is bounded: how far an eye opens, and so how a blink reads, stays the target's.
@@ -122,7 +125,7 @@ def _lids(offset: F32, target: F32, form: float) -> F32:
             float(np.ptp(grown[:, axis]) / max(np.ptp(own[:, axis]), 1e-6)) for axis in (0, 1)
         )
         even = own * (np.clip(wide, 0.92, 1.08) - 1)
-        grown[:, 1] *= np.clip(high, *HEIGHT) / max(high, 1e-6)
+        grown[:, 1] *= height * np.clip(high, *HEIGHT) / max(high, 1e-6)
         out[rim] = offset[rim].mean(0) + (1 - form) * even + form * (grown - own)
     return out
 
