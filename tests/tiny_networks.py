@@ -30,7 +30,7 @@ def keep(store, name, arch, config, network, *, commercial=True):
     return name
 
 
-def random_weights(root, size=SIZE, width=16):
+def random_weights(root, size=SIZE, width=16, channels=8):
     """Generator, encoder and mixer with codes of one shape; returns the folder."""
     store = Store(root)
     generator = {
@@ -38,7 +38,7 @@ def random_weights(root, size=SIZE, width=16):
         "z_dim": width,
         "style_dim": width,
         "mapping_layers": 2,
-        "channel_max": 8,
+        "channel_max": channels,
     }
     encoder = {
         "size": size,
