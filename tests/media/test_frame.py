@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidswap.errors import MediaError, ShapeError
+from vidswap.media.convert import Converter, packed
 from vidswap.media.frame import Frame, FrameFormat
 from vidswap.media.planes import layout, planar_format, view
 from vidswap.testing import picture, read_barcode
@@ -52,6 +53,23 @@ def make_frame(pix_fmt="yuv420p", size=(64, 48), rotation=0, matrix=1, full=Fals
             np.kron(coarse, np.ones((4, 4)))[: plane.shape[0], : plane.shape[1]] * form.top
         ).astype(plane.dtype)
     return Frame(0, 0, native, FrameFormat(clip_info(pix_fmt, size, matrix, full, rotation)))
+
+
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
+def test_rgb_is_what_packed_pixels_hold(bits, full):
+    """Planes are converted apart, because that is quicker; every value comes out as by the usual way."""
+    deep = bits > 8
+    name = f"yuv444p{bits}le" if deep else "yuv444p"
+    for matrix in (1, 6, 9):
+        converter = Converter(Colour(1, 1, matrix, full, bits, False), layout(name))
+        source = av.VideoFrame(131, 97, name)
+        samples = np.random.default_rng(matrix).integers(0, 1 << bits, (3, 97, 131))
+        for index, plane in enumerate(samples):
+            view(source, index)[:] = plane
+        got = converter.rgb(*(plane.astype(np.uint16 if deep else np.uint8) for plane in samples))
+        usual = packed(converter.reformat(source, "rgb48le" if deep else "rgb24"))
+        np.testing.assert_array_equal(got, usual)
 
 
 def planes(frame):

@@ -6,6 +6,7 @@ import torch
 from tests.models.seeded import golden
 from vidswap import zoo
 from vidswap.errors import WeightsError
+from vidswap.models.layers import drawn
 from vidswap.weights import importing
 from vidswap.weights.cache import Store
 
@@ -49,6 +50,27 @@ def test_imported_file_is_the_same_network(published, tmp_path):
     assert torch.equal(loaded(z, 0.7), direct(z, 0.7))
     for name, tensor in direct.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor), name
+
+
+def test_outlines_draw_nothing(monkeypatch):
+    """On the meta device random values and arithmetic go through a tracer that takes seconds to load."""
+
+    def refuse(*_, **__):
+        raise AssertionError("drawn on the meta device")
+
+    for name in ("randn", "rand", "div", "mul"):
+        monkeypatch.setattr(torch, name, refuse)
+    monkeypatch.setattr(torch.Tensor, "normal_", refuse)
+    for arch in zoo.architectures():
+        assert zoo.expected(arch)
+
+
+def test_fresh_weights_are_the_usual_ones():
+    torch.manual_seed(3)
+    first, second = torch.randn(7, 5, 3, 3), torch.randn(33, 20) / 0.01
+    torch.manual_seed(3)
+    assert torch.equal(drawn(7, 5, 3, 3), first)
+    assert torch.equal(drawn(33, 20, lr=0.01), second)
 
 
 def test_messages_name_the_file(published, tmp_path):

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from vidswap.checks import check_shape
 from vidswap.errors import ShapeError
-from vidswap.models.layers import SLOPE, SQRT2, EqualLinear, fir_kernel
+from vidswap.models.layers import SLOPE, SQRT2, EqualLinear, drawn, fir_kernel
 from vidswap.models.stylegan2 import StyleGAN2Config
 
 
@@ -53,7 +53,7 @@ class EqualConv(nn.Module):
         self, inputs: int, outputs: int, kernel: int, *, down: bool = False, activate: bool = True
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = nn.Parameter(drawn(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(outputs)) if activate else None
         self.scale = 1.0 / math.sqrt(inputs * kernel**2)
         self.kernel = kernel

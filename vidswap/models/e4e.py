@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from vidswap.checks import check_shape
 from vidswap.models.irse import DEPTHS, WIDTHS, Trunk
+from vidswap.models.layers import drawn
 from vidswap.models.stylegan2 import StyleGAN2, StyleGAN2Config
 
 COARSE, MIDDLE = 3, 7
@@ -91,7 +92,7 @@ class StyleHeads(nn.Module):
             )
             for k in range(int(math.log2(side)))
         )
-        self.weight = nn.Parameter(torch.randn(heads, features, features))
+        self.weight = nn.Parameter(drawn(heads, features, features))
         self.bias = nn.Parameter(torch.zeros(heads, features))
         self.scale = 1.0 / math.sqrt(features)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidswap.models.layers import SLOPE, SQRT2, EqualLinear
+from vidswap.models.layers import SLOPE, SQRT2, EqualLinear, drawn
 
 
 class Camera(NamedTuple):
@@ -86,7 +86,7 @@ class ModulatedLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, style_dim: int, *, activate: bool) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        self.weight = nn.Parameter(drawn(outputs, inputs))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.affine = EqualLinear(style_dim, inputs, bias=1.0)
         self.scale = 1.0 / math.sqrt(inputs)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidswap.checks import check_shape
 from vidswap.errors import ShapeError
-from vidswap.models.layers import EqualLinear, StyledConv, ToRGB, Upsample, freeze
+from vidswap.models.layers import EqualLinear, StyledConv, ToRGB, Upsample, drawn, freeze
 
 NoiseMode = Literal["fixed", "random", "none"]
 
@@ -114,7 +114,7 @@ class Synthesis(nn.Module):
         super().__init__()
         self.num_ws = config.num_ws
         self.style_dim = config.style_dim
-        self.const = nn.Parameter(torch.randn(config.channels(4), 4, 4))
+        self.const = nn.Parameter(drawn(config.channels(4), 4, 4))
         self.layers = nn.ModuleList()
         self.to_rgb = nn.ModuleList()
         before = config.channels(4)
