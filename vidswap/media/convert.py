@@ -77,7 +77,7 @@ class Converter:
         neutral = 1 << (self.layout.bits - 1)
         for index, plane in enumerate((y, u, v)):
             view(source, index)[:] = neutral if plane is None else plane
-        # Four times as fast as to packed pixels, and the same: swscale has vector code for planes alone.
+        # The same values as packed pixels, a little sooner; where much is clipped, several times as fast.
         apart = self.reformat(source, "gbrp16le" if deep else "gbrp")
         green, blue, red = (view(apart, index) for index in range(3))
         merged: U8 | U16 = cv2.merge([red, green, blue])
