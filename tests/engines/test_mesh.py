@@ -209,7 +209,8 @@ def test_lips_part_and_lids_open_as_far_as_the_targets(mesh):
 def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(engine, scene, hopper, mesh):
     plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
     face = scene.face(engine, plan, 1)
-    maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, face.rgb.shape[:2], 2)
+    size = face.rgb.shape[:2]
+    maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, size, 2, plan.levels[1])
     filled = maps.closed - maps.alpha
     assert filled.min() >= 0
     assert filled.max() > 0.5  # nostrils and the side of the nose face away even from the front

@@ -3,17 +3,39 @@
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh.maps import FOLD, _folds
+from vidswap.engines.mesh.maps import FOLD, SQUEEZE, _folds
+
+STEP = 0.02
+
+
+def squeezed(times):
+    """Layout coordinates whose tenth column is ``times`` as far from the next as the others."""
+    row = np.arange(20) * STEP + 0.3
+    row[10:] += (times - 1) * STEP
+    u = np.tile(row, (12, 1)).astype(np.float32)
+    return u, np.tile(np.arange(12)[:, None] * STEP + 0.33, (1, 20)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("times", "fold"), [(0.8 * FOLD, False), (2 * FOLD, True)])
 def test_skin_that_is_hidden_between_two_cells_is_not_drawn(times, fold):
-    step = 0.02
-    row = np.arange(20) * step
-    row[10:] += (times - 1) * step
-    u = np.tile(row, (12, 1)).astype(np.float32)
-    v = np.tile(np.arange(12)[:, None] * step, (1, 20)).astype(np.float32)
-    found = _folds(u, v, np.ones(u.shape, bool))
+    u, v = squeezed(times)
+    found = _folds(u, v, np.ones(u.shape, bool), np.full((256, 256, 4), 150, np.uint8))
     assert found[:, 9:11].all() == fold
+    assert not found[:, :7].any()
+    assert not found[:, 13:].any()
+
+
+@pytest.mark.parametrize("times", [1.0, 2 * SQUEEZE])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_lesser_jump_counts_where_it_would_draw_a_line(times, dark):
+    """As beside a nose, whose shadow is squeezed to a hair's width when the head turns."""
+    u, v = squeezed(times)
+    texture = np.full((256, 256, 4), 150, np.uint8)
+    if dark:
+        middle = (u[0, 9] + u[0, 10]) / 2 * 256
+        half = (u[0, 10] - u[0, 9]) / 4 * 256
+        texture[:, round(middle - half) : round(middle + half)] = 60
+    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    assert found[:, 9:11].all() == (dark and times > 1)
     assert not found[:, :7].any()
     assert not found[:, 13:].any()

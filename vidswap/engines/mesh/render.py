@@ -35,7 +35,8 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     g = geometry(face, plan, mesh, strength)
     extent = float(np.ptp(g.moved[:, 0]))
     step = int(np.clip(round(extent / 110), 1, 8))
-    maps = coarse_maps(g, mesh, (face.rgb.shape[0], face.rgb.shape[1]), step)
+    size = (face.rgb.shape[0], face.rgb.shape[1])
+    maps = coarse_maps(g, mesh, size, step, plan.levels[-1])
     moved = _move(face.rgb, maps, step)
     window = Window.around(maps.alpha, step)
     if window is None:
