@@ -3,7 +3,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from vidswap import recipe as recipes
 from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.bare import without_glasses
 from vidswap.engines.mesh.glasses import SIZE, find_glasses
@@ -11,6 +13,8 @@ from vidswap.engines.mesh.regions import CORE, depth_inside, polygon
 from vidswap.faces.facemesh import Atlas, FaceMesh
 from vidswap.faces.vertices import BROWS, EYES
 from vidswap.recipe import MeshEngine
+from vidswap.run.people import people
+from vidswap.run.request import Request, Watch
 
 ALL = np.full((SIZE, SIZE), 255, np.uint8)
 
@@ -147,3 +151,18 @@ def test_a_targets_frame_is_left_out_of_the_swap_and_of_its_light(scene, astrona
     assert (
         np.abs(change[:, :3]).mean() < 4
     )  # a black ring round each eye is no shadow on the cheeks
+
+
+def test_the_owner_of_a_photo_with_glasses_is_told(hopper, astronaut, tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    told = []
+    watch = Watch(warn=told.append)
+    photos = {"hopper": hopper, "astronaut": astronaut}
+    for name, photo in photos.items():
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(photo.rgb).save(path)
+        request = Request(tmp_path / "clip.mp4", recipes.load("mesh"), (path,), watch=watch)
+        people(request, Mesh(MeshEngine()))
+    found = [line for line in told if "glasses" in line]
+    assert len(found) == 1
+    assert "hopper.png" in found[0]

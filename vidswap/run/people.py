@@ -56,7 +56,10 @@ def people(request: Request, engine: SwapEngine) -> tuple[Person, ...]:
     persons = []
     for who, photos in chosen.items():
         faces = tuple(advised_face(photo, request) for photo in photos)
-        persons.append(Person(who, tuple(photos), engine.identify(faces), faces))
+        identity = engine.identify(faces)
+        for remark in getattr(identity, "remarks", ()):
+            request.watch.warn(remark)
+        persons.append(Person(who, tuple(photos), identity, faces))
     return tuple(persons)
 
 

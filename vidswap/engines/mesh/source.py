@@ -24,6 +24,7 @@ PROFILE = 0.3, 0.55
 EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
 
+GLASSES = "the glasses are left off; a photo without them keeps more of the person"
 BROW_ROOM = 0.035
 """How far around the photo's brows there has to be skin, in layout units."""
 
@@ -40,6 +41,8 @@ class Identity:
     """(468, 3) in canonical units."""
     iris: F32
     """(3,) log iris colour against the cheeks, NaN when it cannot be seen."""
+    remarks: tuple[str, ...] = ()
+    """What was made of the photographs that their owner may not expect."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +52,7 @@ class _View:
     shape: F32
     facing: F32
     scale: float
+    glasses: bool
 
 
 def identify(
@@ -75,7 +79,10 @@ def identify(
     shape = _mean_shape(views, mesh)
     irises = [i for i in (iris_contrast(s.rgb, s.mesh) for s in sources) if np.isfinite(i).all()]
     iris = np.mean(irises, 0).astype(np.float32) if irises else np.full(3, np.nan, np.float32)
-    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris)
+    remarks = tuple(
+        f"{source.path}: {GLASSES}" for source, v in zip(sources, views, strict=True) if v.glasses
+    )
+    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris, remarks)
 
 
 def _over_brows(texture: F32, valid: F32) -> tuple[F32, F32]:
@@ -145,6 +152,7 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
         frontalise(surface, pose),
         facing[: len(surface), 0],
         pose.scale,
+        frame is not None,
     )
 
 
