@@ -93,20 +93,21 @@ def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
     place = np.flatnonzero(known)
     place = place[:: max(len(place) // SAMPLES, 1)]
     height, width = known.shape
-    rows, cols = np.divmod(place, width)
+    rows, cols = np.divmod(place.astype(np.int32), np.int32(width))
     values = np.stack([a.ravel()[place] for a in away])
     design = np.stack([np.ones(len(rows)), rows / height - 0.5, cols / width - 0.5])
     design = design.astype(np.float32)
     middle = np.sort(values, axis=1)[:, values.shape[1] // 2]
     fit = np.zeros((3, 3), np.float32)
     fit[:, 0] = middle
+    ridge, start = np.diag([1e-3, 0.004, 0.004]) * len(rows), 1e-3 * len(rows) * middle
     for _ in range(4):
         rest = np.maximum.reduce(np.abs(values - fit @ design)) / np.float32(0.12)
         weighted = design / (1 + rest**2 * rest**2)
         normal = (weighted @ design.T).astype(np.float64)
-        normal += np.diag([1e-3, 0.004, 0.004]) * len(rows)
+        normal += ridge
         pull = (weighted @ values.T).astype(np.float64)
-        pull[0] += 1e-3 * len(rows) * middle
+        pull[0] += start
         # NumPy's solver wakes threads up for nine numbers.
         fit = cv2.solve(normal, pull, flags=cv2.DECOMP_CHOLESKY)[1].T.astype(np.float32)
     y = (np.arange(height, dtype=np.float32) / height - 0.5)[:, None]
