@@ -7,10 +7,12 @@ import pytest
 
 from tests.tiny_networks import random_weights
 from vidswap.engines import crops
+from vidswap.engines.mesh import Mesh
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import FaceMesh, fit_pose
 from vidswap.faces.puppet import Puppet, talk
 from vidswap.ops import ffhq
+from vidswap.recipe import MeshEngine
 from vidswap.types import TargetFace, Track, TrackFrame
 
 
@@ -101,6 +103,14 @@ def astronaut():
 @pytest.fixture(scope="session")
 def hopper():
     return portrait("hopper")
+
+
+@pytest.fixture(scope="session")
+def meshed(scene, hopper):
+    """The mesh engine as it is by default, Hopper, and the plan of the scene with her: two seconds of work."""
+    engine = Mesh(MeshEngine())
+    identity = engine.identify([hopper])
+    return engine, identity, engine.plan(scene.track, scene.static, identity)
 
 
 @pytest.fixture(scope="session")

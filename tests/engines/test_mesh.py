@@ -33,9 +33,8 @@ def mesh():
 
 
 @pytest.fixture(scope="module")
-def swapped(engine, scene, hopper):
-    identity = engine.identify([hopper])
-    plan = engine.plan(scene.track, scene.static, identity)
+def swapped(meshed, scene):
+    engine, identity, plan = meshed
     face = scene.face(engine, plan, 1)
     return identity, plan, face, engine.swap([face], [plan])[0]
 
@@ -206,8 +205,8 @@ def test_lips_part_and_lids_open_as_far_as_the_targets(mesh):
         assert 0.95 < after / before < 1.05
 
 
-def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(engine, scene, hopper, mesh):
-    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(meshed, scene, mesh):
+    engine, _, plan = meshed
     face = scene.face(engine, plan, 1)
     size = face.rgb.shape[:2]
     maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, size, 2, plan.levels[1])
@@ -260,8 +259,8 @@ def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh):
     assert depth(0.8) < 0.6 * depth(0.0)
 
 
-def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, engine, scene, hopper):
-    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, meshed, scene):
+    engine, identity, plan = meshed
     face = scene.face(engine, plan, 0)
     upper, lower = 159, 145
 
@@ -275,7 +274,7 @@ def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, engine, sc
         shown = geometry(replace(face, at=replace(face.at, mesh=at)), plan, mesh, 1.0)
         return [float((g[lower] - g[upper])[1]) for g in (shown.source, shown.moved)]
 
-    target, own = (aperture(s)[0] for s in (plan.shape, engine.identify([hopper]).shape))
+    target, own = (aperture(s)[0] for s in (plan.shape, identity.shape))
     before, after = gap(1.0)
     assert (after > before) == (own > target)  # the photo's eye is the wider one, or it is not
     assert 0.8 < after / before < 1.3

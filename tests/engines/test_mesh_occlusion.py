@@ -6,15 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.occlude import SIZE, Looks, occluded
-from vidswap.recipe import MeshEngine
 
 
 @pytest.fixture(scope="module")
-def swap(scene, hopper):
-    engine = Mesh(MeshEngine())
-    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+def swap(scene, meshed):
+    engine, _, plan = meshed
 
     def on(picture):
         face = scene.face(engine, plan, 3, picture=picture)
@@ -52,7 +49,7 @@ def test_a_microphone_stays_in_front_of_the_swapped_face(scene, swap, colour):
     assert np.percentile(np.abs(result.astype(int) - without).max(-1)[away], 99) <= 10
 
 
-def test_an_unhidden_talking_face_has_no_occluder(scene, hopper, monkeypatch):
+def test_an_unhidden_talking_face_has_no_occluder(scene, meshed, monkeypatch):
     found = []
 
     def spy(*arguments):
@@ -60,8 +57,7 @@ def test_an_unhidden_talking_face_has_no_occluder(scene, hopper, monkeypatch):
         return found[-1]
 
     monkeypatch.setattr(import_module("vidswap.engines.mesh.render"), "occluded", spy)
-    engine = Mesh(MeshEngine())
-    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+    engine, _, plan = meshed
     faces = [scene.face(engine, plan, i) for i in range(len(scene.frames))]
     engine.swap(faces, [plan] * len(faces))
     assert len(found) == len(faces)

@@ -7,18 +7,15 @@ import cv2
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.maps import Maps
 from vidswap.engines.mesh.plan import lip_gain, parted
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER
-from vidswap.recipe import MeshEngine
 
 
 @pytest.fixture(scope="module")
-def swapping(scene, hopper):
-    engine = Mesh(MeshEngine())
-    plan = engine.plan(scene.track, scene.static, engine.identify([hopper]))
+def swapping(scene, meshed):
+    engine, _, plan = meshed
     return engine, plan, scene.face(engine, plan, 2)
 
 

@@ -5,21 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.maps import geometry
 from vidswap.faces.appearance import IRISES
-from vidswap.recipe import MeshEngine
 from vidswap.types import TargetFace
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Mesh(MeshEngine())
+def engine(meshed):
+    return meshed[0]
 
 
 @pytest.fixture(scope="module")
-def plan(engine, scene, hopper):
-    return engine.plan(scene.track, scene.static, engine.identify([hopper]))
+def plan(meshed):
+    return meshed[2]
 
 
 def turned(scene, engine, plan, yaw, **changes):
