@@ -158,14 +158,16 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     assert not drawn(lip, share=0.0).any()  # behind a hand, say
 
 
-def test_gain_of_the_lips_is_what_both_textures_differ_by_and_never_brighter():
+@pytest.mark.parametrize("colour", [(100, 100, 70), (210, 160, 150)])
+def test_gain_of_the_lips_is_what_both_textures_differ_by_and_never_brighter(colour):
+    own = np.array((150, 80, 80)) / 255
     target = np.full((256, 256, 3), (150, 80, 80), np.uint8)
     drawn = np.ones((512, 512, 4), np.float32)
-    drawn[..., :3] = np.array([100, 100, 70]) / 255
+    drawn[..., :3] = np.array(colour) / 255
     gain = lip_gain(drawn, target, FaceMesh.load())
-    ratio = np.log(np.array([100, 100, 70]) / 255 + 0.03) - np.log(
-        np.array([150, 80, 80]) / 255 + 0.03
-    )
-    np.testing.assert_allclose(gain, np.tile(ratio - ratio.max(), (2, 1)), atol=0.01)
+    ratio = np.log(np.array(colour) / 255 + 0.03) - np.log(own + 0.03)
+    brighter = max(ratio @ (0.3, 0.59, 0.11), 0)
+    assert (brighter > 0.2) == (colour[0] > 150)
+    np.testing.assert_allclose(gain, np.tile(ratio - brighter, (2, 1)), atol=0.01)
     drawn[..., 3] = 0  # a texture that ends above the lips has no say
     assert not lip_gain(drawn, target, FaceMesh.load()).any()

@@ -127,6 +127,10 @@ def recolour_irises(
         view[:] = np.clip(colour * gain * top + 0.5, 0, top).astype(part.dtype)
 
 
+SHADED = 0.5, 1.0
+"""Brightness against the middle of the lip at which what the target shows of it keeps its colour, and loses it."""
+
+
 def recolour_lips(
     part: U8 | U16,
     g: Geometry,
@@ -167,17 +171,21 @@ def recolour_lips(
     rows, columns = np.divmod(at.astype(np.int32), np.int32(view.shape[1]))
     near = near.ravel()[at]
     top = np.float32(255 if part.dtype == np.uint8 else 65535)
-    red = _redness(cv2.blur(view.astype(np.float32), (3, 3)).reshape(-1, 3)[at] / top)
+    seen = cv2.blur(view.astype(np.float32), (3, 3)).reshape(-1, 3)[at] / top
+    red, light = _redness(seen), seen.mean(1)
     line = rim[[0, 10]] - low
     middle = np.interp(columns, *line[np.argsort(line[:, 0])].T)
     below = smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
     log = np.zeros((len(at), 3), np.float32)
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        usual = median(_redness(part[y, x] / top))
+        middle_lip = part[y, x] / top
+        usual = median(_redness(middle_lip))
         # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
         least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
         lip = smoothstep(0.3, 0.9, (red - least) / max(usual - least, 0.05))
+        # In the shadow of the mouth a lip is redder than in the light; paler, it would be a grey line.
+        lip *= smoothstep(*SHADED, light / max(median(middle_lip.mean(1)), 0.02))
         log += (near * half * lip)[:, None] * gain
     colour = view[rows, columns] * np.exp(log)
     view[rows, columns] = np.clip(colour + 0.5, 0, top).astype(part.dtype)

@@ -21,6 +21,7 @@ from vidswap.faces.vertices import EYES, LIP_MIDDLES
 from vidswap.recipe import MeshEngine
 from vidswap.types import F32, U8, Bool
 
+LUMA = np.array((0.3, 0.59, 0.11), np.float32)
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
@@ -171,7 +172,7 @@ def iris_gain(source: F32, target: F32) -> F32:
 def lip_gain(drawn: F32, target: U8, mesh: FaceMesh) -> F32:
     """(2, 3) log gain from the target's upper and lower lip to the ones that are drawn.
 
-    Never brighter in any channel: of parted lips the target shows what lies deepest.
+    Never brighter: of parted lips the target shows what lies deepest.
 
     Args:
         drawn: (S, S, 4) texture and its alpha, in [0, 1].
@@ -188,7 +189,7 @@ def lip_gain(drawn: F32, target: U8, mesh: FaceMesh) -> F32:
         if np.median(seen[:, 3]) > 0.5:
             logs = np.median(np.log(seen + 0.03), 0)
             change = logs[:3] - logs[4:]
-            lip[:] = np.maximum(change - max(change.max(), 0.0), -1.0)
+            lip[:] = np.maximum(change - max(float(change @ LUMA), 0.0), -1.0)
     return gain
 
 

@@ -25,7 +25,7 @@ EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
 
 GLASSES = "the glasses are left off; a photo without them keeps more of the person"
-BROW_ROOM = 0.035
+BROW_ROOM = 0.05
 """How far around the photo's brows there has to be skin, in layout units."""
 
 
@@ -90,14 +90,26 @@ def _over_brows(texture: F32, valid: F32) -> tuple[F32, F32]:
 
     Else the target's raised brows would show above the source's.
     """
-    grown = np.max([polygon(brow, TEXTURE, BROW_ROOM) for brow in BROWS], 0)
-    room = cv2.GaussianBlur(grown.astype(np.float32) / 255, (0, 0), 0.008 * TEXTURE)
-    more = np.maximum(room - valid, 0)[..., None]
-    if more.max() < 0.05:
+    room, zone = (
+        cv2.GaussianBlur(
+            np.max([polygon(brow, TEXTURE, grow) for brow in BROWS], 0) / np.float32(255),
+            (0, 0),
+            0.008 * TEXTURE,
+        )
+        for grow in (BROW_ROOM, 2 * BROW_ROOM)
+    )
+    if np.maximum(room - valid, 0).max() < 0.05:
         return texture, valid
-    skin = smooth(texture, valid * (1 - features(TEXTURE, 0.01)), 0.04)
-    share = smoothstep(0.1, 0.9, more / np.maximum(room[..., None], 1e-3))
-    return texture + share * (skin - texture), np.maximum(valid, room)
+    # Where a texture begins to be doubted there are strands and their shadows already.
+    sure = np.clip((valid - 0.6) / 0.4, 0, 1) * (1 - features(TEXTURE, 0.01))
+    skin = smooth(texture, sure.astype(np.float32), 0.03)
+    marks = cv2.GaussianBlur(features(TEXTURE, 0.012), (0, 0), 5)
+    doubt = cv2.dilate(smoothstep(0.0, 0.45, 1 - valid), np.ones((15, 15), np.uint8))
+    share = zone * cv2.GaussianBlur(doubt, (0, 0), 6) * (1 - marks)
+    # A fringe ends in points: as an edge of the swap they would show as a line on the forehead.
+    whole = cv2.erode(np.maximum(valid, room), np.ones((13, 13), np.uint8))
+    valid = valid + zone * (cv2.GaussianBlur(whole, (0, 0), 7) - valid)
+    return texture + share[..., None] * (skin - texture), valid
 
 
 def _close_openings(texture: F32) -> F32:
