@@ -81,7 +81,7 @@ def test_a_scarf_right_above_the_brows_leaves_room_for_raised_ones(mesh):
     """The target's own would show there."""
     source = turned_head(mesh, 0)
     top = source.mesh[[i for brow in BROWS for i in brow], 1].min()
-    source.rgb[: int(top) - 3] = (30, 40, 110)
+    source.rgb[: int(top) - 10] = (30, 40, 110)
     found = identify([source], mesh, Atlas.build(mesh, 512), Atlas.build(mesh, 256))
     above = np.max([polygon(brow, 512, 0.025) for brow in BROWS], 0) > 0
     above[np.flatnonzero((np.max([polygon(brow, 512) for brow in BROWS], 0) > 0).any(1))[0] :] = 0
