@@ -240,6 +240,18 @@ def test_a_smile_on_the_photo_stays_on_the_photo(mesh):
     assert np.abs(calm[4]).max() > 0.01
 
 
+def test_a_broad_smile_of_the_target_stays(mesh):
+    """Up to a bound a photo's calm mouth is the person; beyond it, it would wipe out what the target does."""
+    cheeks = [205, 425]
+
+    def wiped(much):
+        offset, *_ = shape_offset(mesh.shape, mesh.shape + much * mesh.smile, mesh, 1.0)
+        return float(np.linalg.norm(offset[cheeks], axis=1).mean())
+
+    assert wiped(0.8) > 1.5 * wiped(0.4)
+    assert wiped(1.8) < 1.15 * wiped(1.1)
+
+
 def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh):
     size = 256
     valid = (depth_inside(size) > 0.01).astype(np.float32)

@@ -128,7 +128,8 @@ def recolour_irises(
 
 
 SHADED = 0.5, 1.0
-"""Brightness against the middle of the lip at which what the target shows of it keeps its colour, and loses it."""
+"""Brightness against the middle of the lip at which what the target shows of it keeps its hue, and loses it."""
+LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
 
 def recolour_lips(
@@ -171,24 +172,31 @@ def recolour_lips(
     rows, columns = np.divmod(at.astype(np.int32), np.int32(view.shape[1]))
     near = near.ravel()[at]
     top = np.float32(255 if part.dtype == np.uint8 else 65535)
-    seen = cv2.blur(view.astype(np.float32), (3, 3)).reshape(-1, 3)[at] / top
-    red, light = _redness(seen), seen.mean(1)
+    # Highlights are a part of the lip they lie on.
+    near_by = 2 * int(np.ptp(g.moved[:, 0]) / 120) + 1
+    seen = cv2.blur(view.astype(np.float32), (near_by, near_by)).reshape(-1, 3)[at] / top
     line = rim[[0, 10]] - low
     middle = np.interp(columns, *line[np.argsort(line[:, 0])].T)
     below = smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
     log = np.zeros((len(at), 3), np.float32)
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        middle_lip = part[y, x] / top
-        usual = median(_redness(middle_lip))
-        # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
-        least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
-        lip = smoothstep(0.3, 0.9, (red - least) / max(usual - least, 0.05))
-        # In the shadow of the mouth a lip is redder than in the light; paler, it would be a grey line.
-        lip *= smoothstep(*SHADED, light / max(median(middle_lip.mean(1)), 0.02))
-        log += (near * half * lip)[:, None] * gain
+        log += (near * half)[:, None] * _lip_change(seen, part[y, x] / top, gain)
     colour = view[rows, columns] * np.exp(log)
     view[rows, columns] = np.clip(colour + 0.5, 0, top).astype(part.dtype)
+
+
+def _lip_change(seen: F32, middle: F32, gain: F32) -> F32:
+    """(N, 3) log gain of (N, 3) colours, as far as they are those of a lip with (M, 3) in its middle."""
+    red, usual = _redness(seen), median(_redness(middle))
+    # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
+    least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
+    lip = smoothstep(0.15, 0.75, (red - least) / max(usual - least, 0.05))
+    # In the shadow of the mouth a lip is redder than in the light: paler, it would be a grey line, so
+    # that it changes its brightness only.
+    lit = smoothstep(*SHADED, seen.mean(1) / max(median(middle.mean(1)), 0.02))[:, None]
+    result: F32 = lip[:, None] * (lit * gain + (1 - lit) * (gain @ LUMA))
+    return result
 
 
 def _redness(colour: F32) -> F32:

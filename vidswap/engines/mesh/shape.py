@@ -24,6 +24,8 @@ LIP_COLUMNS = (
 """Vertices of upper and lower lip that face each other, from the mouth's opening outwards."""
 HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
+BROAD = 1.1
+"""How much of a smile a target may have more than the photo and yet be given the mouth of a person at rest."""
 WIDER = 0.25
 """Share of an eye's height by which it is opened farther, to know how lids and their surroundings move."""
 
@@ -48,9 +50,10 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
     bones = _unturned(frontalise(source, fit_pose(target, source, weight)) - target, target, mesh)
-    # A photo's smile is no bone. A target that smiles more keeps its own by how lips are treated below,
-    # and a person at rest is known by the mouth, too.
-    bones -= max(smiling(bones, mesh), 0.0) * mesh.smile
+    # A photo's smile is no bone, and a broad one of the target stays. Otherwise a target that smiles more
+    # keeps its own by how lips are treated below: a person at rest is known by the mouth, too.
+    smile = smiling(bones, mesh)
+    bones -= (max(smile, 0.0) + min(smile + BROAD, 0.0)) * mesh.smile
     calm = target + bones
     # The outline is the target's: hair, neck and background end there.
     bones *= _inner(mesh)[:, None]
