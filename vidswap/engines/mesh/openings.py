@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.maps import Geometry
-from vidswap.engines.mesh.plan import MeshPlan
+from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import SURFACE, FaceMesh
@@ -16,6 +16,8 @@ from vidswap.types import F32, U8, U16, TargetFace
 
 RIM = 0.013, 0.034
 """How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
+WAKING = 0.35, 0.6
+"""Shares of its usual height at which an eye shows lashes where its iris was, and its iris again."""
 SLIT = 1.5
 """Mean height in px up to which a mouth is only as open to be seen as it is high."""
 
@@ -105,6 +107,8 @@ def recolour_irises(
     # Nothing to colour on a shut lid; and in a narrow slit lashes would be brightened, not the iris.
     low = 0.12 if dark else 0.17
     awake = smoothstep(low, low + 0.08, g.aperture)
+    height = np.maximum(aperture(plan.shape), 0.05)
+    awake *= smoothstep(*WAKING, (g.aperture / height).astype(np.float32))
     for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
         high = np.ceil(point + 1.3 * radius).astype(int) + 1
         view = part[corner[1] : high[1], corner[0] : high[0]]
