@@ -20,7 +20,7 @@ def squeezed(times):
 def test_skin_that_is_hidden_between_two_cells_is_not_drawn(times, fold):
     u, v = squeezed(times)
     found = _folds(u, v, np.ones(u.shape, bool), np.full((256, 256, 4), 150, np.uint8))
-    assert found[:, 9:11].all() == fold
+    assert (found[:, 9:11] > 0.9).all() == fold
     assert not found[:, :7].any()
     assert not found[:, 13:].any()
 
@@ -36,6 +36,6 @@ def test_a_lesser_jump_counts_where_it_would_draw_a_line(times, dark):
         half = (u[0, 10] - u[0, 9]) / 4 * 256
         texture[:, round(middle - half) : round(middle + half)] = 60
     found = _folds(u, v, np.ones(u.shape, bool), texture)
-    assert found[:, 9:11].all() == (dark and times > 1)
+    assert (found[:, 9:11] > 0.9).all() == (dark and times > 1)
     assert not found[:, :7].any()
     assert not found[:, 13:].any()

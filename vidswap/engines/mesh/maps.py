@@ -16,8 +16,8 @@ I32 = NDArray[np.int32]
 FOLD = 4.0
 """Times the usual step of the layout from one cell to the next from which skin lies unseen between them:
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
-SQUEEZE, LINE = 1.6, 4
-"""Times the usual step from which on skin may lie unseen, and levels by which it has to differ then."""
+SQUEEZE, LINE = 1.5, (1.0, 8.0)
+"""Times the usual step from which on skin may lie unseen, and levels from which and at which it counts then."""
 JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 """Where skin juts out, half width, top and bottom in the layout: the nose, and the lower lip above the chin."""
 AWAKE = 0.6
@@ -112,7 +112,7 @@ def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int, t
     # What no triangle covers has the last place of any table.
     skin = np.append(mesh.labels <= MOUTH, False)[triangle]
     alpha = skin * smoothstep(0.12, 0.42, facing)
-    open_ = np.where(_folds(u, v, skin, texture), np.float32(0), alpha)
+    open_ = alpha * (1 - _folds(u, v, skin, texture))
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
@@ -154,17 +154,18 @@ def _planes(points: F32, triangles: I32, values: F32, index: I32) -> F32:
     return result
 
 
-def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> Bool:
+def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> F32:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear.
 
     A far jump is one in any case. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
-    and what lies between the two cells is darker or lighter than both, as it would be drawn as a line.
+    and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
+    degrees, as it comes and goes while a head turns.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.uint8)
     aside = cv2.absdiff(u, 0.5)
     juts = [(aside < wide) & (v > top) & (v < bottom) for wide, top, bottom in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
-    jump = np.zeros(skin.shape, np.uint8)
+    jump = np.zeros(skin.shape, np.float32)
     limits = None
     before, behind = slice(None, -1), slice(1, None)
     for one, other in (((slice(None), before), (slice(None), behind)), ((before,), (behind,))):
@@ -174,27 +175,27 @@ def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> Bool:
             known = step[step > 0]
             usual = median(known) if len(known) else 1.0
             limits = FOLD * usual + 0.01, SQUEEZE * usual + 0.003
-        far = step > limits[0]
+        far = (step > limits[0]).astype(np.float32)
         lesser = np.nonzero((step > limits[1]) & jutting[one])
         ends = [(u[part][lesser], v[part][lesser]) for part in (one, other)]
-        far[lesser] |= _line(luma, *ends)
-        jump[other] |= far
-        jump[one] |= far
-    return cv2.dilate(jump, np.ones((3, 3), np.uint8)) > 0
+        squeezed = smoothstep(1.0, 1.5, step[lesser] / limits[1])
+        far[lesser] = np.maximum(far[lesser], squeezed * smoothstep(*LINE, _line(luma, *ends)))
+        jump[other] = np.maximum(jump[other], far)
+        jump[one] = np.maximum(jump[one], far)
+    return np.asarray(cv2.dilate(jump, np.ones((3, 3), np.uint8)), np.float32)
 
 
-def _line(luma: U8, one: tuple[F32, F32], other: tuple[F32, F32]) -> Bool:
-    """(K,) whether a small texture is darker or lighter halfway between two places than at either."""
+def _line(luma: U8, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:
+    """(K,) levels by which a small texture is darker or lighter halfway between two places than at either."""
 
-    def at(u: F32, v: F32) -> NDArray[np.int16]:
+    def at(u: F32, v: F32) -> F32:
         x, y = (np.clip(c * len(luma), 0, len(luma) - 1).astype(np.intp) for c in (u, v))
-        return luma[y, x].astype(np.int16)
+        return luma[y, x].astype(np.float32)
 
     first, last = at(*one), at(*other)
     between = at((one[0] + other[0]) / 2, (one[1] + other[1]) / 2)
     darker = np.minimum(first, last) - between
-    lighter = between - np.maximum(first, last)
-    return np.asarray(np.maximum(darker, lighter) > LINE)
+    return np.maximum(darker, between - np.maximum(first, last))
 
 
 @dataclass(frozen=True, slots=True)
