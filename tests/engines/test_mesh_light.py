@@ -7,7 +7,7 @@ import pytest
 from vidswap.engines.mesh.light import depth_within, relight
 from vidswap.engines.mesh.plan import wide_alpha
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
-from vidswap.faces.vertices import BROWS
+from vidswap.faces.vertices import BROWS, LIPS_INNER, LIPS_OUTER
 
 SIZE = 256
 PINK = np.array((0.72, 0.52, 0.46), np.float32)
@@ -120,3 +120,22 @@ def test_brows_on_skin_that_shines_are_no_violet(oval):
     assert np.log(shone[2] / shone[0]) < usual[2] - usual[0] + 0.05
     cheek = out[round(0.62 * SIZE), round(0.3 * SIZE)]
     assert np.log(cheek[2] / cheek[0]) > np.log(PINK[2] / PINK[0]) + 0.2  # its light stays
+
+
+@pytest.mark.parametrize(("skin", "lip"), [((0.6, 0.58, 0.56), 0.4), ((0.75, 0.6, 0.5), 0.4)])
+def test_a_photo_without_colours_has_red_lips_as_its_skin_has_skins_colour(oval, skin, lip):
+    """A photo in colour keeps the lips it has, pale as they may be."""
+    mouth = polygon(LIPS_OUTER, SIZE) > 0
+    target = plain(PINK)
+    target[mouth] = (0.65, 0.3, 0.3)
+    photo = plain(skin)
+    photo[mouth] = np.array(skin) * lip / 0.6
+    out = relight(photo, oval, target, oval, 1.0)
+    deep = cv2.erode(mouth.astype(np.uint8), np.ones((9, 9))) > 0
+    deep &= polygon(LIPS_INNER, SIZE, 0.004) == 0
+    redness = np.median(np.log(out[deep][:, 0] / out[deep][:, 1])) - np.log(PINK[0] / PINK[1])
+    wanted = np.log(0.65 / 0.3) - np.log(PINK[0] / PINK[1])
+    if max(skin) - min(skin) < 0.1:
+        assert redness > 0.5 * wanted
+    else:
+        assert redness < 0.3 * wanted

@@ -32,6 +32,8 @@ WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
 FLESH, DIM = 0.5, 0.1
 """How much red a shaded place gains for each log unit that it is darker, and darkness up to which it does."""
+COLOURLESS = 0.16, 0.26
+"""Log difference of red and blue in a photo's skin up to which, and from which on no longer, it has no colours."""
 GLOSS = 0.2
 """Log darkness against the skin around it at which a place no longer shines."""
 SHADOW = 0.04, 0.2
@@ -133,6 +135,7 @@ def relight(
     s, t = Bands.split(small, valid), Bands.split(target, target_valid)
     both = valid * target_valid * (1 - features(SIZE))
     middle = _middle(s.middle, t.middle, valid, target_valid, both)
+    middle += _lip_red(s, t, middle, both)
     lines = smile * smile_folds(SIZE)[..., None]
     middle = np.where(middle < 0, (1 - lines) * middle, middle)
     wanted = t.base + middle
@@ -194,6 +197,24 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     side = smoothstep(0.1, 0.2, aside) * (1 - mark)
     luma = luma + side * (trace - luma)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
+    return result
+
+
+def _lip_red(s: Bands, t: Bands, middle: F32, both: F32) -> F32:
+    """(256, 256, 3) red that the lips of a photo without colours lack: the target's, as its skin is."""
+    weight = lips(SIZE)[..., None]
+    skin = both[..., None]
+    mean = (s.base * skin).sum((0, 1)) / max(float(skin.sum()), 1e-3)
+    grey = 1 - float(smoothstep(*COLOURLESS, np.abs(mean[0] - mean[2], dtype=np.float32)[None])[0])
+    if grey <= 0:
+        return np.zeros_like(middle)
+    total = max(float(weight.sum()), 1e-3)
+    wanted, have = (
+        ((m - m.mean(-1, keepdims=True)) * weight).sum((0, 1)) / total for m in (t.middle, middle)
+    )
+    lack = float(np.clip(1 - (have @ wanted) / max(float(wanted @ wanted), 1e-6), 0, 1))
+    soft = cv2.GaussianBlur(lips(SIZE), (0, 0), 2)[..., None]
+    result: F32 = (grey * lack * soft * wanted).astype(np.float32)
     return result
 
 
