@@ -131,7 +131,9 @@ def recolour_irises(
         view[:] = np.clip(colour * gain * top + 0.5, 0, top).astype(part.dtype)
 
 
-SHADED = 0.5, 1.0
+MOST_LOSS = 0.2
+"""Share of its redness that a lip inside the mouth may lose at the most."""
+SHADED = 0.3, 0.7
 """Brightness against the middle of the lip at which what the target shows of it keeps its hue, and loses it."""
 LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
@@ -185,22 +187,30 @@ def recolour_lips(
     log = np.zeros((len(at), 3), np.float32)
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        log += (near * half)[:, None] * _lip_change(seen, part[y, x] / top, gain)
+        log += (near * half)[:, None] * _lip_change(
+            seen, view[rows, columns] / top, part[y, x] / top, gain
+        )
     colour = view[rows, columns] * np.exp(log)
     view[rows, columns] = np.clip(colour + 0.5, 0, top).astype(part.dtype)
 
 
-def _lip_change(seen: F32, middle: F32, gain: F32) -> F32:
-    """(N, 3) log gain of (N, 3) colours, as far as they are those of a lip with (M, 3) in its middle."""
+def _lip_change(seen: F32, colour: F32, middle: F32, gain: F32) -> F32:
+    """(N, 3) log gain of (N, 3) colours, as far as what is seen around them is a lip with (M, 3) in its middle."""
     red, usual = _redness(seen), median(_redness(middle))
     # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
     least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
     lip = smoothstep(0.15, 0.75, (red - least) / max(usual - least, 0.05))
     # In the shadow of the mouth a lip is redder than in the light: paler, it would be a grey line, so
     # that it changes its brightness only.
-    lit = smoothstep(*SHADED, seen.mean(1) / max(median(middle.mean(1)), 0.02))[:, None]
-    result: F32 = lip[:, None] * (lit * gain + (1 - lit) * (gain @ LUMA))
-    return result
+    lit = smoothstep(*SHADED, seen.mean(1) / max(median(middle.mean(1)), 0.02))
+    bright = gain @ LUMA
+    # However pale the drawn lips are: a lip that is not red is no lip, but an edge of it.
+    pale = min(MOST_LOSS * usual / max(float(gain[1] - gain[0]), 1e-3), 1.0)
+    drawn = np.log(np.median(middle, 0) + 0.02) + max(pale, 0.0) * gain
+    own = np.log(colour + np.float32(0.02))
+    hue = (drawn - drawn @ LUMA) - (own - (own @ LUMA)[:, None])
+    result: F32 = lip[:, None] * (bright + lit[:, None] * hue)
+    return result.astype(np.float32)
 
 
 def _redness(colour: F32) -> F32:
