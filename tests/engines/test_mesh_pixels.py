@@ -128,7 +128,7 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     moved = g.moved.copy()
     moved[[*LIPS_INNER[11:], *LIP_MIDDLES[1]]] += (0, 30)
     g = replace(g, moved=moved)
-    plan = replace(plan, lips=np.array([[-0.5, -0.1, -0.2], [-0.3, 0.0, -0.1]], np.float32))
+    plan = replace(plan, lips=np.array([[-0.5, -0.4, -0.45], [-0.4, -0.3, -0.4]], np.float32))
     height, width = face.rgb.shape[:2]
     inside = np.zeros((height, width), np.uint8)
     cv2.fillPoly(inside, [np.round(moved[list(LIPS_INNER)]).astype(np.int32)], 1)
@@ -156,6 +156,11 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     assert np.abs(change[beyond]).max() < 0.02
     assert np.abs(drawn(teeth)[cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0]).max() < 0.02
     assert not drawn(lip, share=0.0).any()  # behind a hand, say
+    # However pale the source's are, it is lips that are seen.
+    plan = replace(plan, lips=np.array(2 * [[-0.6, 0.2, 0.2]], np.float32))
+    change = drawn(lip)
+    lost = (change[..., 1] - change[..., 0])[cv2.erode(inside, np.ones((3, 3), np.uint8)) > 0]
+    assert 0.02 < lost.max() < 0.35 * np.log(180 / 90)
 
 
 @pytest.mark.parametrize("colour", [(100, 100, 70), (210, 160, 150)])
