@@ -208,7 +208,9 @@ def _lip_change(seen: F32, colour: F32, middle: F32, gain: F32) -> F32:
     pale = min(MOST_LOSS * usual / max(float(gain[1] - gain[0]), 1e-3), 1.0)
     drawn = np.log(np.median(middle, 0) + 0.02) + max(pale, 0.0) * gain
     own = np.log(colour + np.float32(0.02))
-    hue = (drawn - drawn @ LUMA) - (own - (own @ LUMA)[:, None])
+    # No matrix product: for so many rows it would wake BLAS's threads, which then wait busily.
+    light = own[:, 0] * LUMA[0] + own[:, 1] * LUMA[1] + own[:, 2] * LUMA[2]
+    hue = (drawn - drawn @ LUMA) - (own - light[:, None])
     result: F32 = lip[:, None] * (bright + lit[:, None] * hue)
     return result.astype(np.float32)
 
