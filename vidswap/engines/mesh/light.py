@@ -265,7 +265,14 @@ def _soft(weight: F32, sigma: float) -> F32:
 
 
 def _outline(rest: F32, both: F32, valid: F32, target: F32) -> F32:
-    """What is still missing near the outline, where a difference would show as a seam."""
+    """What is still missing near the outline, where a difference would show as a seam.
+
+    Args:
+        rest: (256, 256, 3) log colour of the target less what is drawn.
+        both: (256, 256) skin of both, without features.
+        valid: (256, 256) skin of both.
+        target: (256, 256) the target's skin.
+    """
     rest = np.clip(smooth(rest, both, CLOSE), -0.6, 0.6)
     edge = (1 - smoothstep(0.03, 0.14, depth_inside(SIZE)))[..., None]
     # Where a texture ends at hair or at what was not seen, its last skin lies in their shadow.

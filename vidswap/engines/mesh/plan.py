@@ -22,6 +22,7 @@ from vidswap.recipe import MeshEngine
 from vidswap.types import F32, U8, Bool
 
 LUMA = np.array((0.3, 0.59, 0.11), np.float32)
+"""Shares of red, green and blue in brightness (BT.601)."""
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
