@@ -57,7 +57,7 @@ def test_flow_is_finer_than_landmarks(skin, scale):
         mesh[:, :2] = SIZE / 2 + zoom * (still[:, :2] - SIZE / 2) + shift
         mesh[:, :2] += rng.normal(0, 0.8, (len(mesh), 2))
         box = footprint(mesh)
-        flow = meter.step(index, cut(frame(skin, shift, zoom), box), box, mesh)
+        flow = meter.step(index, cut(frame(skin, shift, zoom), box), box, mesh).flow
         if before is None:
             assert np.isnan(flow).all()
         else:
@@ -72,7 +72,8 @@ def test_nothing_is_known_after_a_gap(skin):
     box = footprint(mesh)
     picture = cut(frame(skin, (0, 0)), box)
     for index, known in ((0, False), (1, True), (3, False), (4, True)):
-        assert np.isfinite(meter.step(index, picture, box, mesh)).all() == known
+        step = meter.step(index, picture, box, mesh)
+        assert np.isfinite(step.flow).all() == np.isfinite(step.change).all() == known
 
 
 @pytest.mark.parametrize("centre", [(20, 240), (240, 470), (-200, 240), (471, 9)])
@@ -83,7 +84,7 @@ def test_a_face_that_leaves_the_frame_is_no_accident(skin, centre):
         box = Box(0, 200, 2, 300)
     meter = FlowMeter()
     meter.step(0, cut(frame(skin, (0, 0)), box), box, mesh)
-    flow = meter.step(1, cut(frame(skin, (0.5, 0)), box), box, mesh)
+    flow = meter.step(1, cut(frame(skin, (0.5, 0)), box), box, mesh).flow
     assert flow.shape == (468, 2)
     inside = (np.abs(mesh[:, :2] - SIZE / 2) < SIZE / 2 - 12).all(1)
     if np.isfinite(flow).all() and inside.any():

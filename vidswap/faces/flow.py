@@ -3,14 +3,18 @@
 Landmarks know where a face is, but tremble by a fraction of a pixel; flow knows how far the skin
 moved, far more finely, but drifts. ``FlowMeter`` measures the flow while frames pass by, and
 ``carry`` joins both after smoothing: fast motion from the flow, slow position from the landmarks.
-Texture that rides on the result does not swim.
+Texture that rides on the result does not swim. Where the picture itself hardly changed there was no
+motion at all: see ``repeats``.
 """
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from vidswap.faces.facemesh import SURFACE, FaceMesh
 from vidswap.faces.landmarks import crop
+from vidswap.faces.repeats import change
 from vidswap.faces.vertices import EYES, LIPS_INNER
 from vidswap.ops.smooth import local_mean, whittaker
 from vidswap.types import F32, F64, U8, U16, Box
@@ -35,6 +39,22 @@ nothing: a lid slides over the eye, which stays, and flow sees half of a blink. 
 landmarks that tremble."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """From one frame to the next."""
+
+    flow: F32
+    """(468, 2) pixels by which every surface vertex moved; NaN where it is not known."""
+    change: F32
+    """(2,) mean change of the face's pixels in 8-bit levels, and its median motion in eye distances;
+    NaN where they are not known."""
+
+    @classmethod
+    def unknown(cls) -> "Step":
+        """After a gap, or of a face too small."""
+        return cls(np.full((SURFACE, 2), np.nan, np.float32), np.full(2, np.nan, np.float32))
+
+
 class FlowMeter:
     """Measures one track, frame after frame (DIS flow: Kroeger et al. 2016, OpenCV's)."""
 
@@ -49,17 +69,14 @@ class FlowMeter:
         self._mesh: F32 | None = None
         self._origin = (0, 0)
 
-    def step(self, index: int, rgb: U8 | U16, box: Box, mesh: F32) -> F32:
-        """Motion of every surface vertex since the frame before.
+    def step(self, index: int, rgb: U8 | U16, box: Box, mesh: F32) -> Step:
+        """What moved and changed since the frame before.
 
         Args:
             index: Frame number; after a gap nothing is known.
             rgb: (h, w, 3) pixels of ``box``.
             box: The mesh and its surroundings.
             mesh: (V ≥ 468, 3) landmarks in pixels of the frame.
-
-        Returns:
-            (468, 2) pixels; NaN where it is not known.
         """
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         grey = grey if grey.dtype == np.uint8 else (grey >> 8).astype(np.uint8)
@@ -68,10 +85,10 @@ class FlowMeter:
         self._index, self._picture, self._origin = index, grey, (box.left, box.top)
         self._mesh = mesh[:SURFACE, :2].astype(np.float32)
         if not known or before is None or last is None:
-            return np.full((SURFACE, 2), np.nan, np.float32)
+            return Step.unknown()
         return self._between(before, place, last, grey)
 
-    def _between(self, before: U8, place: tuple[int, int], last: F32, after: U8) -> F32:
+    def _between(self, before: U8, place: tuple[int, int], last: F32, after: U8) -> Step:
         # Both pictures on the earlier one's window, moved along with the head to the pixel, so that
         # what is left to find is small: the flow's error grows with it.
         assert self._mesh is not None
@@ -84,8 +101,11 @@ class FlowMeter:
         low = np.clip(np.floor(last.min(0) - place - room), 0, (width, height)).astype(int)
         high = np.clip(np.ceil(last.max(0) - place + room), 0, (width, height)).astype(int)
         if (high - low).min() * scale < 24:
-            return np.full((SURFACE, 2), np.nan, np.float32)
+            return Step.unknown()
         (left, top), (right, bottom) = low.tolist(), high.tolist()
+        x, y = np.subtract(place, self._origin).tolist()
+        here = crop(after, x + left, y + top, x + right, y + bottom)
+        changed = change(before[top:bottom, left:right], here)
         after = crop(after, dx + left, dy + top, dx + right, dy + bottom)
         pair = [reduced(p, scale) for p in (before[top:bottom, left:right], after)]
         flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), SPREAD)
@@ -93,7 +113,10 @@ class FlowMeter:
         moved = cv2.remap(
             flow, at[None, :, 0], at[None, :, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return (moved[0] / scale + head).astype(np.float32)
+        motion = (moved[0] / scale + head).astype(np.float32)
+        size = max(float(np.linalg.norm(last[263] - last[33])), 1e-3)
+        typical = float(np.median(np.hypot(*motion.T))) / size
+        return Step(motion, np.array([changed, typical], np.float32))
 
 
 def reduced(grey: U8, scale: float) -> U8:

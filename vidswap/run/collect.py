@@ -190,7 +190,8 @@ class TrackWriter:
         rows: dict[str, Any] = dict(
             growing.collector.add(seconds, pixels, box, found.mesh, trust, picture.index)
         )
-        rows["flow"] = growing.flow.step(picture.index, pixels, box, found.mesh)
+        step = growing.flow.step(picture.index, pixels, box, found.mesh)
+        rows |= {"flow": step.flow, "change": step.change}
         return rows
 
     def _identify(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.flow import carry
 from vidswap.faces.pose import PoseFit
+from vidswap.faces.repeats import pictures, repeated
 from vidswap.faces.steady import Steadier, confidence
 from vidswap.ops.geometry import bounds
 from vidswap.ops.smooth import fill, interval, settling, smooth
 from vidswap.recipe import SmoothOptions
-from vidswap.run.rows import RowFile, Rows, Spool
-from vidswap.types import F32, F64, Bool, Shot
+from vidswap.run.rows import PickedRows, RowFile, Rows, Spool
+from vidswap.types import F32, F64, I64, Bool, Shot
 
 WINDOW = 240
 """Frames smoothed at once."""
@@ -26,8 +27,8 @@ FADE = ((0.1, 0.2, 0.5), (1.0, 0.35, 0.08))
 """How sure a face is at most where another shot takes a share of the frame: engines fade between .35
 and .05, so that the swap goes as the face itself does."""
 
-_JOINED = ("mesh", "flow")
-"""Rows that are stored as meshes."""
+_JOINED = ("mesh", "flow", "change")
+"""Rows that go into the meshes."""
 
 Row = NDArray[np.generic]
 
@@ -64,7 +65,7 @@ class Whole:
     shot: int
     start: int
     rows: Mapping[str, Rows]
-    """By name; ``mesh`` and, where flow was measured, ``flow`` among them."""
+    """By name; ``mesh`` and, where flow was measured, ``flow`` and ``change`` among them."""
     score: F64
     """(T,) presence in [0, 1]."""
     spread: F64
@@ -82,6 +83,38 @@ class Whole:
     def stop(self) -> int:
         """Frame after its last."""
         return self.start + len(self.seen)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distinct:
+    """A track's distinct pictures: all smoothing sees these, and frames that repeat one take its result."""
+
+    rows: Mapping[str, Rows]
+    """One row per picture."""
+    seconds: F64
+    """(n,) time of each."""
+    weights: F64
+    """(n,) trust in each."""
+    shown: I64
+    """(T,) picture that each frame of the track shows."""
+
+    @classmethod
+    def of(cls, track: Whole, seconds: F64, weights: F64) -> "Distinct":
+        """The pictures of a track; all frames are distinct where changes were not measured."""
+        count = len(seconds)
+        same = repeated(track.rows["change"][0:count]) if "change" in track.rows else None
+        first, shown = pictures(np.zeros(count, np.bool_) if same is None else same)
+        rows = {name: PickedRows(rows, first) for name, rows in track.rows.items()}
+        return cls(rows, seconds[first], weights[first], shown)
+
+    def frames(self, block: NDArray[Any], first: int) -> NDArray[Any]:
+        """Rows of all frames that show a block of consecutive pictures, from the ``first`` one on."""
+        low, high = np.searchsorted(self.shown, (first, first + len(block)))
+        return np.asarray(block[self.shown[low:high] - first])
+
+    def start(self, picture: int) -> int:
+        """Row of the first frame that shows a picture."""
+        return int(np.searchsorted(self.shown, picture))
 
 
 class Finisher:
@@ -111,8 +144,8 @@ class Finisher:
         clear = np.maximum(1 - 2 * mixed, 0.1) ** 2
         weights = np.where(seen, np.clip(score, 0.05, 1) * clear, 0.0)
         doubt = float(np.median(spread[seen]))
-        steadier = Steadier(track.rows["mesh"], seconds, weights, self._options, doubt, self._mesh)
-        mesh, pose, boxes = self._store_meshes(track, steadier, seconds)
+        distinct = Distinct.of(track, seconds, weights)
+        mesh, pose, boxes = self._store_meshes(track, distinct, doubt)
         sure = confidence(
             score, spread, seen, seconds,
             enters=track.start > shot.start, leaves=track.stop < shot.stop,
@@ -122,7 +155,7 @@ class Finisher:
         if len(track.vectors):
             mean = np.mean(track.vectors, 0)
             arrays["embedding"] = (mean / max(np.linalg.norm(mean), 1e-9)).astype(np.float32)
-        rows = self._store_rows(track, seconds, weights)
+        rows = self._store_rows(track, distinct)
         left = float(boxes[0, 0] + boxes[0, 2]) / 2
         return Collected(
             track.name, track.shot, track.start, track.stop, left,
@@ -130,18 +163,21 @@ class Finisher:
         )  # fmt: skip
 
     def _store_meshes(
-        self, track: Whole, steadier: Steadier, seconds: F64
+        self, track: Whole, distinct: Distinct, doubt: float
     ) -> tuple[dict[str, RowFile], F32, F32]:
-        raw = track.rows["mesh"]
+        raw, (seconds, weights) = track.rows["mesh"], (distinct.seconds, distinct.weights)
+        meshes, flow = distinct.rows["mesh"], distinct.rows.get("flow")
+        steadier = Steadier(meshes, seconds, weights, self._options, doubt, self._mesh)
         steady = Spool(self._folder / f"{track.name}.steady.raw")
         for _, part in steadier.run(WINDOW):
             steady.append(part)
         smoothed = Spool(self._folder / f"{track.name}.mesh.bin")
         unsteady = Spool(self._folder / f"{track.name}.unsteady.bin")
         poses, boxes = [], []
-        for first, part in self._carried(steady.close(), track.rows.get("flow"), seconds):
+        for first, part in self._carried(steady.close(), flow, seconds):
+            begin, part = distinct.start(first), distinct.frames(part, first)
             smoothed.append(part)
-            unsteady.append((raw[first : first + len(part)] - part).astype(np.float16))
+            unsteady.append((raw[begin : begin + len(part)] - part).astype(np.float16))
             poses.append(self._pose.angles(part))
             boxes.append(bounds(part[:, :468]))
         files = {"mesh": smoothed.close(), "unsteady": unsteady.close()}
@@ -163,15 +199,18 @@ class Finisher:
             yield start, part[start - low : stop - low]
         steady.path.unlink()
 
-    def _store_rows(self, track: Whole, seconds: F64, weights: F64) -> dict[str, RowFile]:
+    def _store_rows(self, track: Whole, distinct: Distinct) -> dict[str, RowFile]:
         files: dict[str, RowFile] = {}
-        for name, raw in track.rows.items():
+        seconds, weights = distinct.seconds, distinct.weights
+        for name, raw in distinct.rows.items():
             if name in _JOINED:
                 continue
             out = Spool(self._folder / f"{track.name}.{name}.bin")
             cutoff = track.cutoffs.get(name, 0.0)
+            first = 0
             for block in smoothed_rows(raw, seconds, weights, cutoff, self._options):
-                out.append(block)
+                out.append(distinct.frames(block, first))
+                first += len(block)
             files[name] = out.close()
         return files
 

@@ -168,3 +168,35 @@ class JoinedRows:
         if len(blocks) == 1:
             return blocks[0]
         return np.concatenate(blocks) if blocks else self._parts[0][0][0:0]
+
+
+class PickedRows:
+    """Some rows of an array.
+
+    Args:
+        rows: The array.
+        at: (n,) which of them, ascending.
+    """
+
+    def __init__(self, rows: Rows, at: NDArray[np.int64]) -> None:
+        self._rows, self._at = rows, at
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return self._rows.dtype
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def __getitem__(self, rows: slice) -> Array:
+        """(n, ...) rows, the caller's own.
+
+        Raises:
+            StateError: A file is gone or too short.
+        """
+        at = self._at[rows]
+        if not len(at):
+            return self._rows[0:0]
+        first = int(at[0])
+        return self._rows[first : int(at[-1]) + 1][at - first]
