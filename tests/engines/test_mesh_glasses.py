@@ -104,6 +104,29 @@ def test_a_faint_lower_rim_and_the_tint_of_lenses_go_too(bare):
     assert np.abs(skin[away].astype(int) - half[away]).max() <= 2
 
 
+def test_a_gap_in_a_frame_that_is_as_dark_as_the_frame_is_a_piece_of_it(bare):
+    """An ornament of the frame lies over the end of a brow, and part of it was not found."""
+    pale = bare.copy()
+    end = np.round(FaceMesh.load().uv[BROWS[1][4]] * SIZE).astype(int)
+    brow = np.zeros((SIZE, SIZE), np.uint8)
+    for part in BROWS:
+        brow = np.maximum(brow, polygon(part, SIZE, 0.02))
+    pale[brow > 0] = cv2.medianBlur(bare, 41)[brow > 0]
+    face, where = worn(pale, (25, 22, 20), 5)
+    x, y = end.tolist()
+    ornament = (slice(y - 6, y + 7), slice(x - 8, x + 9))
+    face[ornament] = (25, 22, 20)
+    where[ornament] = 255
+    gap = (slice(y - 2, y + 2), slice(x - 2, x + 3))
+    assert (brow[gap] > 0).all()
+    where[gap] = 0
+    skin = without_glasses(face, where.astype(np.float32) / 255).astype(float)
+    assert (
+        np.abs(skin[gap] - pale[gap]).mean()
+        < 0.15 * np.abs(face[gap] - pale[gap].astype(float)).mean()
+    )
+
+
 def test_skin_in_place_of_a_frame_has_the_grain_of_skin(bare):
     face, where = worn(bare, (25, 22, 20), 7)
     skin = without_glasses(face, find_glasses(face, ALL)).astype(np.float32).mean(-1)

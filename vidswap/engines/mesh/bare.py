@@ -32,6 +32,8 @@ HALF, BAND = 2, 9
 """Columns to either side of a rim's middle that are always hidden, and that may be."""
 GLARE, PALE = 25.0, 0.75
 """How much lighter (0 to 255) and how much paler than skin a reflection on a lens is."""
+AS_DARK = 40
+"""How much lighter (0 to 255) than the middle of a frame a piece of it may be."""
 BRIGHTER, DARKER = 0.15, 0.5
 """Bounds, log, of what a lens is lightened and darkened by to join the skin around it."""
 GATHERED = 0.1
@@ -113,9 +115,12 @@ def _hidden(texture: U8, frame: F32) -> tuple[U8, U8]:
     eyes = _eyes(0.012)
     hard = (hidden > 0.15) & ~eyes
     closed = cv2.morphologyEx(hard.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
-    closed = cv2.dilate(closed, np.ones((3, 3), np.uint8))
-    # Brows are no shadow of a rim that crosses them: what can be kept of them is.
-    tight = cv2.dilate(hard.astype(np.uint8), np.ones((3, 3), np.uint8))
+    # Brows are no shadow of a rim that crosses them: what can be kept of them is. But a gap in the
+    # frame that is as dark as the frame is a piece of it.
+    light = lab[..., 0]
+    dark = light < np.median(light[frame > 0.5]) + AS_DARK if (frame > 0.5).any() else hard
+    tight = (hard | (dark & (closed > 0))).astype(np.uint8)
+    closed, tight = (cv2.dilate(part, np.ones((3, 3), np.uint8)) for part in (closed, tight))
     closed = np.where(_brows(), tight, closed).astype(np.uint8)
     closed[eyes] = 0
     return closed, lenses
