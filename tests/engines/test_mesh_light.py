@@ -139,3 +139,21 @@ def test_a_photo_without_colours_has_red_lips_as_its_skin_has_skins_colour(oval,
         assert redness > 0.5 * wanted
     else:
         assert redness < 0.3 * wanted
+
+
+@pytest.mark.parametrize("sides", [(0.33,), (0.33, 0.67)])
+def test_a_highlights_pale_colour_does_not_come_without_its_brightness(oval, sides):
+    """A photo with a hollow where the target's cheeks shine would have grey skin there."""
+    y, x = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32) / SIZE
+    shine = sum(np.exp(-((x - c) ** 2 + (y - 0.5) ** 2) / (2 * 0.05**2)) for c in sides)[..., None]
+    target = plain(PINK) + shine * (np.array((0.9, 0.85, 0.82), np.float32) - PINK)
+    hollow = sum(np.exp(-((x - c) ** 2 + (y - 0.5) ** 2) / (2 * 0.05**2)) for c in (0.33, 0.67))
+    photo = plain(PINK) * (1 - 0.15 * hollow[..., None])
+    lit = relight(plain(PINK), oval, target, oval, 1.0)
+    dark = relight(photo, oval, target, oval, 1.0)
+    at = (round(0.5 * SIZE), round(sides[0] * SIZE))
+    assert dark[at].mean() < 0.9 * target[at].mean()
+    paler = [np.log(p[at][0] / p[at][2]) / np.log(PINK[0] / PINK[2]) for p in (lit, dark)]
+    assert paler[0] < 0.93  # the highlight itself is pale
+    assert paler[1] > 0.95
+    assert lit[at].mean() > dark[at].mean()

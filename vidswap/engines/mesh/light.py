@@ -32,6 +32,12 @@ WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
 FLESH, DIM = 0.5, 0.1
 """How much red a shaded place gains for each log unit that it is darker, and darkness up to which it does."""
+SHADED = np.array([1.0, -0.25, -0.75], np.float32)
+"""Direction in which shaded flesh differs from lit flesh, log red, green and blue."""
+SKIN = np.array([1.0, 0.0, -1.0], np.float32)
+"""Direction in which skin differs from a highlight on it."""
+HIGHLIGHT = 0.03, 0.12
+"""Log brightness against the skin at large at which a place of the target begins to be a highlight, and is one."""
 COLOURLESS = 0.16, 0.26
 """Log difference of red and blue in a photo's skin up to which, and from which on no longer, it has no colours."""
 GLOSS = 0.2
@@ -177,15 +183,14 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     mark = cv2.GaussianBlur(mark, (0, 0), 3)[..., None]
     luma = luma * (contrast + mark * (max(contrast, 0.85) - contrast))
     red = cv2.GaussianBlur(lips(SIZE), (0, 0), 2)[..., None]
-    t_chroma = t - t_luma
-    chroma = (
-        (0.15 + 0.3 * mark) * chroma
-        + 0.45 * smooth(t_chroma, np.maximum(t_valid, 1e-3), 0.03) * (1 - red)
-        + 0.4 * red * chroma
-    )
+    near = smooth(t, np.maximum(t_valid, 1e-3), 0.03)
+    lit = near.mean(-1, keepdims=True)
+    given = 0.45 * (near - lit) * (1 - red)
+    given -= _paleness(given + t_odd, luma + t_odd.mean(-1, keepdims=True), lit)
+    chroma = (0.15 + 0.3 * mark) * chroma + given + 0.4 * red * chroma
     # Shaded flesh is redder than lit flesh; grey, it would read as dirt.
     dip = DIM * np.tanh(np.minimum(luma, 0) / DIM)
-    chroma = chroma - FLESH * dip * (1 - red) * np.array([1.0, -0.25, -0.75], np.float32)
+    chroma = chroma - FLESH * dip * (1 - red) * SHADED
     # Towards the outline a picture's modelling is its own light falling off: there it would read as dirt.
     inner = smoothstep(
         0.005, 0.1, np.minimum(depth_inside(SIZE), 3 * depth_within(s_valid * t_valid))
@@ -197,6 +202,22 @@ def _middle(s: F32, t: F32, s_valid: F32, t_valid: F32, both: F32) -> F32:
     side = smoothstep(0.1, 0.2, aside) * (1 - mark)
     luma = luma + side * (trace - luma)
     result: F32 = (inner * (luma + chroma) + t_odd).astype(np.float32)
+    return result
+
+
+def _paleness(chroma: F32, drawn: F32, lit: F32) -> F32:
+    """(256, 256, 3) the pale colour of a highlight, as far as what is drawn there is not as bright.
+
+    Pale skin that does not shine is grey.
+
+    Args:
+        chroma: (256, 256, 3) colour taken over from the target, log.
+        drawn: (256, 256, 1) log brightness of what is drawn, against the skin at large.
+        lit: (256, 256, 1) the same of the target.
+    """
+    pale = np.minimum(chroma @ SKIN, 0)[..., None] / np.float32(SKIN @ SKIN)
+    lack = 1 - np.clip(drawn / np.maximum(lit, HIGHLIGHT[0]), 0, 1)
+    result: F32 = smoothstep(*HIGHLIGHT, lit) * lack * pale * SKIN
     return result
 
 
