@@ -207,6 +207,28 @@ def quality(
     console.result(result, table(result))
 
 
+@bench.command("memory")
+@click.option(
+    "--lengths", default="10,600", show_default=True, help="Lengths of the clips, seconds."
+)
+@click.option(
+    "--rate", type=click.IntRange(4, 120), default=25, show_default=True,
+    help="Frames per second of the clips.",
+)  # fmt: skip
+@click.option("--preset", metavar="NAME", help="The encoder's [default: that of `vidswap run`].")
+@console_options
+def memory(console: Console, lengths: str, rate: int, preset: str | None) -> None:
+    """Measure the memory of `vidswap run` on a short 1080p clip and on a long one.
+
+    Prints the peak of the largest process and of all together for each length, and how far it grew.
+    Ten minutes at 25 frames a second can take an hour; a lower --rate takes less.
+    """
+    from vidswap.bench.memory import measure, table
+
+    result = measure(_numbers("--lengths", lengths), rate, preset, console.bars)
+    console.result(result, table(result))
+
+
 @bench.command("farm")
 @click.option("--workers", default="10,100,1000,10000", show_default=True, help="Sizes of farms.")
 @click.option(

@@ -55,6 +55,44 @@ def write_pictures(
         raise MediaError(f"cannot be written: {reason}", path=path, stage="write") from error
 
 
+def repeat(path: Path, target: Path, frames: int) -> int:
+    """Repeat a clip's pictures, without encoding them again.
+
+    Args:
+        path: A clip whose first frame needs no other, as ``write_pictures`` makes it.
+        target: Clip of the same kind.
+        frames: Length of the target; it ends with the first whole copy that reaches it.
+
+    Returns:
+        Number of pictures written.
+
+    Raises:
+        MediaError: A file cannot be read or written.
+    """
+    try:
+        with av.open(str(path)) as source:
+            pictures = source.streams.video[0]
+            packets = [p for p in source.demux(pictures) if p.dts is not None]
+            with av.open(str(target), "w") as out:
+                stream = out.add_stream_from_template(pictures)
+                rate, base = pictures.average_rate, pictures.time_base
+                if rate is None or base is None or not packets:
+                    raise MediaError("has no pictures", path=path, stage="write")
+                length = round(len(packets) / rate / base)
+                copies = -(-frames // len(packets))
+                times = [(p.pts, p.dts) for p in packets]
+                for copy in range(copies):
+                    for packet, (pts, dts) in zip(packets, times, strict=True):
+                        packet.stream, packet.time_base = stream, base
+                        packet.pts = (pts or 0) + copy * length
+                        packet.dts = (dts or 0) + copy * length
+                        out.mux(packet)
+        return copies * len(packets)
+    except (FFmpegError, OSError) as error:
+        reason = error.strerror or str(error)
+        raise MediaError(f"cannot be repeated: {reason}", path=path, stage="write") from error
+
+
 def _write(
     path: Path,
     pictures: Iterable[U8],
