@@ -72,6 +72,29 @@ def test_rgb_is_what_packed_pixels_hold(bits, full):
         np.testing.assert_array_equal(got, usual)
 
 
+@pytest.mark.parametrize(
+    ("pix_fmt", "rotation"),
+    [("yuv420p", 0), ("yuv420p", 90), ("yuv422p", 180), ("yuv444p10le", 0), ("yuv411p", 0),
+     ("gray", 0), ("gbrp", 270)],
+)  # fmt: skip
+@pytest.mark.parametrize(("factor", "corner"), [(2, (8, 6)), (4, (8, 6)), (3, (5, 3)), (2, (9, 7))])
+def test_a_reduced_part_is_the_mean_of_its_pixels(pix_fmt, rotation, factor, corner):
+    frame = make_frame(pix_fmt, (160, 128), rotation, spread=0.03)
+    left, top = corner
+    for box in (Box(left, top, left + 97, top + 90), Box(left, top, 160, 128)):
+        got = frame.reduced(box, factor)
+        width, height = box.width // factor, box.height // factor
+        assert got.shape == (height, width, 3)
+        assert got.dtype == np.uint8
+        whole = frame.rgb(Box(left, top, left + width * factor, top + height * factor))
+        mean = whole.reshape(height, factor, width, factor, 3).mean((1, 3))
+        gap = got - mean / (257 if frame.bits == 16 else 1)
+        # Rounding before and after, and chroma between its samples.
+        assert np.abs(gap).max() < 6
+        assert np.abs(gap).mean() < 1
+        assert np.abs(gap.mean((0, 1))).max() < 0.6
+
+
 def planes(frame):
     return [view(frame.native, i).copy() for i in range(len(frame.native.planes))]
 

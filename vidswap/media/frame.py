@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from vidswap.checks import check_shape
 from vidswap.media.convert import CHEAP, SMOOTH, Converter, packed
-from vidswap.media.planes import Layout, Plane, downsample, layout, planar_format, upsample, view
+from vidswap.media.planes import (
+    Layout,
+    Plane,
+    averaged,
+    downsample,
+    layout,
+    planar_format,
+    thinned,
+    upsample,
+    view,
+)
 from vidswap.types import F32, U8, U16, Box, VideoInfo
 
 _LUMA_STEP = 8
@@ -103,6 +113,34 @@ class Frame:
         if not box.width or not box.height:
             return _empty(box, self.bits)
         return _turn(self._coded_rgb(self._form.coded_box(box)), self._form.turns)
+
+    def reduced(self, box: Box, factor: int) -> U8:
+        """Small 8-bit RGB of a part of the frame, averaged over squares of pixels.
+
+        Samples are averaged before they are converted, which takes a third of the time of ``rgb``
+        for a factor of 2 and less for larger ones.
+
+        Args:
+            box: Upright pixels inside the frame; what is left of its sides beyond whole squares, at
+                the right and at the bottom, is left out.
+            factor: Side of the squares.
+
+        Returns:
+            (box.height // factor, box.width // factor, 3) upright.
+        """
+        width, height = (n // factor * factor for n in (box.width, box.height))
+        area = self._form.coded_box(Box(box.left, box.top, box.left + width, box.top + height))
+        form = self._form.layout
+        if form.kind == "rgb":
+            picture = averaged(self._converted(area), factor)
+        else:
+            luma = view(self.native, 0)[area.top : area.bottom, area.left : area.right]
+            planes = [averaged(luma, factor)]
+            if form.kind == "yuv":
+                planes += (thinned(view(self.native, i), form, area, factor) for i in (1, 2))
+            picture = self._form.converter.rgb(*planes)
+        small = (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
+        return _turn(small, self._form.turns)
 
     def paste(self, box: Box, rgb: U8 | U16) -> None:
         """Write new pixels, through what *changed* against ``rgb(box)``.

@@ -133,6 +133,45 @@ def upsample(plane: Plane, form: Layout, area: tuple[int, int, int, int]) -> Pla
     return part[top - row : bottom - row, left - column : right - column]
 
 
+def averaged(plane: Plane, factor: int) -> Plane:
+    """Means of squares of samples; both sides are multiples of ``factor``."""
+    size = (plane.shape[1] // factor, plane.shape[0] // factor)
+    mean: Plane = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    return mean
+
+
+def thinned(plane: Plane, form: Layout, area: tuple[int, int, int, int], factor: int) -> Plane:
+    """Chroma in the middle of every square of pixels of an area, linearly interpolated.
+
+    Args:
+        plane: (ch, cw) the whole chroma plane.
+        form: Its layout.
+        area: left, top, right, bottom in luma samples, half-open, its sides multiples of ``factor``.
+        factor: Side of the squares in luma samples.
+
+    Returns:
+        ((bottom - top) / factor, (right - left) / factor)
+    """
+    left, top, right, bottom = area
+    across, down = 1 << form.shift_x, 1 << form.shift_y
+    if factor % across or factor % down or left % across or top % down:
+        return averaged(upsample(plane, form, area), factor)
+    columns, rows = factor // across, factor // down
+    first, last = left // across, right // across + columns
+    part = plane[top // down : bottom // down, first:last]
+    missing = last - first - part.shape[1]
+    if missing or part.shape[0] * down < bottom - top:
+        # Pictures of odd sides have chroma for whole blocks; what is missing is like the border.
+        lack = (bottom - top) // down - part.shape[0]
+        part = cv2.copyMakeBorder(part, 0, lack, 0, missing, cv2.BORDER_REPLICATE)
+    size = (part.shape[1] // columns, part.shape[0] // rows)
+    thin = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    # Along rows chroma lies on its block's first pixel, not in its middle.
+    share = (across - 1) / 2 / factor
+    thinner: Plane = cv2.addWeighted(thin[:, :-1], 1 - share, thin[:, 1:], share, 0)
+    return thinner
+
+
 def _double(part: Plane) -> Plane:
     """Insert a column after each: the mean of its neighbours."""
     following = np.concatenate([part[:, 1:], part[:, -1:]], axis=1)
