@@ -4,7 +4,7 @@ from skimage.metrics import structural_similarity
 
 from tests.metrics.clips import texture
 from vidswap.errors import ShapeError
-from vidswap.metrics.pictures import label_iou, psnr, seam_contrast, ssim
+from vidswap.metrics.pictures import edge_strength, label_iou, psnr, seam_contrast, ssim
 
 
 def test_psnr():
@@ -62,3 +62,22 @@ def test_seam():
     faded = seam_contrast(flat + 0.1 * ramp[..., None], flat, mask)
     assert faded.excess < 0.5 * seam.excess
     assert np.isnan(seam_contrast(flat, flat, 0 * mask).excess)
+
+
+def test_edge_strength_sees_what_lies_along_an_outline():
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    outline = np.stack([64 + 40 * np.cos(turn), 64 + 40 * np.sin(turn)], -1).astype(np.float32)
+    y, x = np.mgrid[0:128, 0:128]
+    far = np.hypot(x - 64, y - 64)
+    flat = np.full((128, 128), 0.5, np.float32)
+    at, inner = (np.where(far < r, 0.8, 0.5).astype(np.float32) for r in (38, 20))
+    assert edge_strength(flat, outline) == 0
+    assert edge_strength(at, outline) > 0.02
+    assert edge_strength(inner, outline) == 0
+    assert np.isnan(edge_strength(flat, outline + 500))
+
+
+def test_edge_strength_is_a_slope():
+    ramp = np.repeat(np.arange(128, dtype=np.float32)[None] / 500, 128, 0)
+    corners = np.array([[20, 20], [108, 20], [108, 108], [20, 108]], np.float32)
+    assert edge_strength(ramp, corners) == pytest.approx(1 / 500, rel=1e-4)

@@ -10,7 +10,7 @@ from vidswap.errors import ShapeError
 from vidswap.metrics.identity import over_shots, tg_id, tl_id
 from vidswap.metrics.motion import blink_recall, blinks, eye_aspect, fidelity, jaw, motion_fidelity
 from vidswap.metrics.temporal import brightness_flicker, flicker, jerk, jerk_ratio
-from vidswap.metrics.warping import flow, visible, warp, warping_error
+from vidswap.metrics.warping import flow, texture_change, visible, warp, warping_error
 
 
 def circle(angles):
@@ -189,3 +189,16 @@ def test_motion_fidelity_of_a_frozen_face():
     frozen = motion_fidelity(mesh(0 * lips + 0.1, 0 * lids + 1, still), source)
     assert not frozen.kept
     assert frozen.blink_recall == 0
+
+
+def test_texture_change_sees_change_but_not_motion(pan):
+    move, mask = flow(pan[0], pan[1]), np.ones((64, 64), np.float32)
+    still = texture_change(pan[0], pan[1], move, mask)
+    assert still < 0.1 * np.abs(pan[0] - pan[1]).mean()
+    assert texture_change(pan[0], pan[1] + 0.1, move, mask) == pytest.approx(0.1, rel=0.05)
+    spoiled = pan[1].copy()
+    spoiled[:20] += 0.3
+    below = mask.copy()
+    below[:30] = 0
+    assert texture_change(pan[0], spoiled, move, below) < 2 * still + 1e-3
+    assert np.isnan(texture_change(pan[0], pan[1], move, 0 * mask))

@@ -25,6 +25,7 @@ COMMANDS = {
     "farm": "vidswap.cli.farm:farm",
     "inspect": "vidswap.cli.inspect:inspect",
     "preview": "vidswap.cli.preview:preview",
+    "compare": "vidswap.cli.compare:compare",
     "probe": "vidswap.cli.probe:probe",
     "pipelines": "vidswap.cli.pipelines:pipelines",
     "train": "vidswap.cli.train:train",

@@ -73,6 +73,10 @@ def label_iou(a: NDArray[np.integer[Any]], b: NDArray[np.integer[Any]], classes:
     return np.where(either > 0, both / np.where(either > 0, either, 1), np.nan)
 
 
+RING = 1.02, 0.9
+"""Outer and inner edge of the ring along an outline, as shares of its distance from the middle."""
+
+
 class Seam(NamedTuple):
     """Step of colour across the border of a mask, in [0, 1]."""
 
@@ -122,6 +126,30 @@ def seam_contrast(output: F32, target: F32, mask: F32, sigma: float = SEAM_SIGMA
         return float(np.sqrt((difference**2).mean(-1))[border].mean())
 
     return Seam(step(output), step(target))
+
+
+def edge_strength(picture: F32, outline: F32) -> float:
+    """Mean gradient in the ring along a closed outline: what a seam there adds to.
+
+    Args:
+        picture: (H, W) luma in [0, 1].
+        outline: (N, 2) pixels, in order.
+
+    Returns:
+        Per pixel; NaN where the ring lies outside.
+    """
+    import cv2
+
+    check_shape("H W, N 2", picture=picture, outline=outline)
+    middle = outline.mean(0)
+    ring = np.zeros(picture.shape, np.uint8)
+    for share, value in zip(RING, (1, 0), strict=True):
+        points = np.round(middle + (outline - middle) * share).astype(np.int32)
+        cv2.fillPoly(ring, [points], value)
+    grey = np.asarray(picture, np.float32)
+    across, down = (cv2.Sobel(grey, cv2.CV_32F, *way) / 8 for way in ((1, 0), (0, 1)))
+    strength = np.hypot(across, down)[ring > 0]
+    return float(strength.mean()) if strength.size else float("nan")
 
 
 def _blur(x: F64) -> F64:

@@ -123,6 +123,28 @@ def changed(before: F32, after: F32, move: Flow, mask: F32 | None = None) -> flo
     return float((weight * difference).sum() / total) if total > 0 else float("nan")
 
 
+def texture_change(before: F32, after: F32, move: Flow, mask: F32) -> float:
+    """How much a picture changes along the motion of the untouched clip, beyond that motion.
+
+    Report it over the same figure of the untouched clip: below 1 a face is calmer than it was, above
+    it shimmers.
+
+    Args:
+        before: (H, W, 3) in [0, 1].
+        after: (H, W, 3) the next frame.
+        move: Of the *untouched* clip.
+        mask: (H, W) where it counts.
+
+    Returns:
+        Mean absolute difference; NaN where nothing can be followed.
+    """
+    check_shape("H W 3, H W 3, H W", before=before, after=after, mask=mask)
+    weight = move.visible * mask
+    total = float(weight.sum())
+    difference = np.abs(before - warp(after, move.forward)).mean(-1)
+    return float((weight * difference).sum() / total) if total > 0 else float("nan")
+
+
 def luma(rgb: F32) -> F32:
     """(..., 3) gamma-coded RGB → (...) BT.709 luma."""
     weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
