@@ -16,6 +16,7 @@ from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shade import clean_shadows
 from vidswap.engines.mesh.shape import LIP_COLUMNS, shape_offset
+from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
 from vidswap.faces.vertices import BROWS, EYES
@@ -209,7 +210,7 @@ def test_colour_closes_the_gap_beside_a_nose_and_not_the_outline(meshed, scene, 
     engine, _, plan = meshed
     face = scene.face(engine, plan, 1)
     size = face.rgb.shape[:2]
-    maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, size, 2, plan.levels[1])
+    maps = coarse_maps(geometry(face, plan, mesh, 1.0), mesh, size, Grid(2), plan.levels[1])
     filled = maps.closed - maps.alpha
     assert filled.min() >= 0
     assert filled.max() > 0.5  # nostrils and the side of the nose face away even from the front

@@ -6,11 +6,14 @@ from importlib import import_module
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import map_coordinates
 
-from vidswap.engines.mesh.maps import Maps
+from vidswap.engines.mesh.maps import Maps, Window
 from vidswap.engines.mesh.plan import lip_gain, parted
+from vidswap.engines.mesh.strips import Grid, padded, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER
+from vidswap.types import Box
 
 
 @pytest.fixture(scope="module")
@@ -19,27 +22,101 @@ def swapping(scene, meshed):
     return engine, plan, scene.face(engine, plan, 2)
 
 
-@pytest.mark.parametrize("step", [1, 3, 7])
-def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(step):
+GRIDS = [Grid(1), Grid(3), Grid(7), Grid(3, 0.4, 2.7), Grid(2, -0.3, 1.1), Grid(6, 5.6, 0.01)]
+"""As they lie when a face moves; a window's may begin up to half a pixel inside it."""
+SIZE = (210, 173)
+
+
+def spread(values, grid):
+    """(210, 173, ...) coarse values where their cells' centres lie."""
+    y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(float)
+    at = [(v + 0.5 + o) / grid.step - 0.5 for v, o in ((y, grid.y), (x, grid.x))]
+    planes = np.moveaxis(np.atleast_3d(values), 2, 0)
+    wide = [map_coordinates(p.astype(float), at, order=1, mode="nearest") for p in planes]
+    return np.stack(wide, -1).astype(np.float32)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(grid):
     rng = np.random.default_rng(4)
-    picture = cv2.GaussianBlur(rng.integers(0, 256, (210, 173, 3), dtype=np.uint8), (0, 0), 1)
-    rows, cols = -(-210 // step) + 1, -(-173 // step) + 1
+    picture = cv2.GaussianBlur(rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8), (0, 0), 1)
+    rows, cols = grid.count(SIZE)
     shift = np.zeros((rows, cols, 2), np.float32)
     inner = (slice(rows // 4, rows // 2), slice(cols // 3, 2 * cols // 3))
     shift[inner] = rng.normal(0, 2, (*shift[inner].shape[:2], 2))
     shift = cv2.GaussianBlur(shift, (0, 0), 2)
     maps = Maps(shift, shift, shift[..., 0], shift[..., 0])
     move = import_module("vidswap.engines.mesh.render")._move
-    size = (cols * step, rows * step)
-    dense = cv2.resize(shift, size, interpolation=cv2.INTER_LINEAR)[:210, :173]
-    y, x = np.mgrid[0:210, 0:173].astype(np.float32)
+    dense = spread(shift, grid)
+    y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float32)
     whole = cv2.remap(
         picture, x + dense[..., 0], y + dense[..., 1], cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )  # fmt: skip
-    moved = move(picture, maps, step)
+    moved = move(picture, maps, grid)
     assert (moved != picture).any()
-    np.testing.assert_array_equal(moved, whole)
+    # cv2.remap rounds places to a 32nd: what lies between two of them may go either way.
+    away = np.abs(moved.astype(int) - whole)
+    assert (away > 0).mean() < 0.01
+    assert away.max() <= 8
+    np.testing.assert_array_equal(
+        moved[np.abs(dense).max(-1) == 0], picture[np.abs(dense).max(-1) == 0]
+    )
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_strips_cover_every_pixel_once_and_place_exactly(grid):
+    rng = np.random.default_rng(1)
+    coarse = rng.normal(0, 1, (*grid.count(SIZE), 2)).astype(np.float32)
+    planes = padded(*cv2.split(coarse))
+    exact, fast = np.full((*SIZE, 2), np.nan, np.float32), np.full((*SIZE, 2), np.nan, np.float32)
+    wanted = np.ones(coarse.shape[:2], bool)
+    for strip in strips(wanted, SIZE, grid, 3000):
+        assert np.isnan(exact[strip.at]).all()
+        exact[strip.at] = np.moveaxis(strip.place(planes), 0, 2)
+        fast[strip.at] = strip.widen(coarse)
+    np.testing.assert_allclose(exact, spread(coarse, grid), atol=1e-4)
+    rounded = replace(grid, x=round(grid.x), y=round(grid.y))
+    np.testing.assert_allclose(fast, spread(coarse, rounded), atol=1e-4)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_means_of_cells_are_those_of_their_pixels(grid):
+    y, x = np.mgrid[0 : SIZE[0], 0 : SIZE[1]].astype(np.float32)
+    ramp = np.dstack([x, y, x + y]).astype(np.uint16)
+    rows, cols = grid.count(SIZE)
+    means = grid.means(ramp, (rows, cols)).astype(float)
+    centres = (np.arange(cols) + 0.5) * grid.step - 0.5 - grid.x
+    inner = slice(2, -3)
+    assert means.shape == (rows, cols, 3)
+    np.testing.assert_allclose(means[5, inner, 0], centres[inner], atol=1.01)
+
+
+def test_a_window_has_the_cells_of_the_box():
+    grid = Grid(3, 0.4, 2.7)
+    alpha = np.zeros(grid.count(SIZE), np.float32)
+    alpha[10:20, 12:30] = 1
+    window = Window.around(alpha, grid)
+    picture = np.arange(SIZE[0] * SIZE[1]).reshape(SIZE)
+    left, top = window.origin
+    part = window.pixels(picture)
+    assert part[0, 0] == picture[top, left]
+    points = np.float32([[50, 47], [60.3, 55.5]])
+    there = grid.cells(points) - (window.left, window.top)
+    np.testing.assert_allclose(window.inner.cells(points - (left, top)), there, atol=1e-5)
+
+
+def test_cells_lie_on_the_face_and_not_on_the_box(swapping):
+    """However much of the frame is cut out around a face, it is drawn the same."""
+    engine, plan, face = swapping
+    usual = engine.swap([face], [plan])[0].rgb.astype(int)
+    for left, top in ((1, 0), (0, 2), (4, 3)):
+        box = Box(face.box.left + left, face.box.top + top, face.box.right, face.box.bottom)
+        cut = replace(face, rgb=np.ascontiguousarray(face.rgb[top:, left:]), box=box)
+        away = np.abs(engine.swap([cut], [plan])[0].rgb - usual[top:, left:])
+        inner = away[8:, 8:]
+        assert inner.max() <= 3
+        assert inner.mean() < 0.01
 
 
 def test_strips_leave_no_trace(swapping, monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
-from vidswap.engines.mesh.strips import strips
+from vidswap.engines.mesh.strips import Grid, padded, strips
 from vidswap.types import F32, U8, U16
 
 STRIP = 1 << 15
@@ -38,7 +38,7 @@ def blend(
     plan: MeshPlan,
     shut: Openings,
     extent: float,
-    step: int,
+    grid: Grid,
 ) -> None:
     """Two bands: slow differences fade over the wide alpha, details over the narrow one (Burt, Adelson 1983).
 
@@ -49,22 +49,24 @@ def blend(
         plan: Constants of the track.
         shut: Eyes and mouth, which stay.
         extent: Width of the mesh, px.
-        step: Pixels per coarse cell.
+        grid: The part's cells.
     """
     depth, top = (cv2.CV_8U, 255) if part.dtype == np.uint8 else (cv2.CV_16U, 65535)
     level = _level(plan, extent)
-    u, v = (np.ascontiguousarray(slow.uv[..., c] * len(level) - 0.5) for c in range(2))
     # The texture's levels and its cover reach up to 255.
-    gain, alpha = slow.gain * np.float32(top / 255), slow.alpha / np.float32(255)
-    missing = _missing(cells, slow, plan, shut, extent, step) * np.float32(top)
+    gain = slow.gain * np.float32(top / 255)
+    places = cv2.split(slow.uv * len(level) - np.float32(0.5))
+    sharp = padded(*places, slow.alpha / np.float32(255))
+    missing = _missing(cells, slow, plan, shut, extent, grid.step) * np.float32(top)
     faded = missing * slow.wide[..., None]
     grain = Grain(part, plan.grain) if plan.grain > 0.02 else None
     size = (part.shape[0], part.shape[1])
-    for strip in strips(slow.alpha + slow.wide > 0, size, step, STRIP):
+    for strip in strips(slow.alpha + slow.wide > 0, size, grid, STRIP):
         target = part[strip.at]
-        texture = _sample(level, strip.widen(u), strip.widen(v))
+        u, v, alpha = strip.place(sharp)
+        texture = _sample(level, u, v)
         narrow = cv2.extractChannel(texture, 3).astype(np.float32)
-        narrow *= strip.widen(alpha)
+        narrow *= alpha
         rest = strip.widen(faded)
         for place, free in _openings(shut, strip.at):
             narrow[place] *= free

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import median, smoothstep
+from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
 from vidswap.types import F32, U8, U16, Bool, TargetFace
 
@@ -90,23 +91,24 @@ class Maps:
     to be had, but its colour is."""
 
 
-def coarse_maps(g: Geometry, mesh: FaceMesh, size: tuple[int, int], step: int, texture: U8) -> Maps:
-    """Rasterise uv, shift and visibility on every ``step``-th pixel.
+def coarse_maps(
+    g: Geometry, mesh: FaceMesh, size: tuple[int, int], grid: Grid, texture: U8
+) -> Maps:
+    """Rasterise uv, shift and visibility on coarse cells.
 
     Args:
         g: Geometry in px of the box.
         mesh: The mesh's constants.
         size: Height and width of the box.
-        step: Pixels per coarse cell.
+        grid: The box's cells.
         texture: (S, S, 4) what will be drawn, small.
     """
-    rows, cols = -(-size[0] // step) + 1, -(-size[1] // step) + 1
     corner = mesh.triangles
-    points = (g.moved + 0.5) / step - 0.5
+    points = grid.cells(g.moved)
     far = g.depth[corner[:, 0]] + g.depth[corner[:, 1]] + g.depth[corner[:, 2]]
     # Rings first: whatever is skin lies in front of them.
     order = np.lexsort((-far, mesh.labels <= MOUTH))
-    triangle = rasterise(points, corner, (rows, cols), order)
+    triangle = rasterise(points, corner, grid.count(size), order)
     values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)
     u, v, across, down, facing = _planes(points, corner, values.T, triangle)
     # What no triangle covers has the last place of any table.
@@ -206,10 +208,11 @@ class Window:
     bottom: int
     left: int
     right: int
-    step: int
+    grid: Grid
+    """Of the whole box."""
 
     @classmethod
-    def around(cls, alpha: F32, step: int) -> "Window | None":
+    def around(cls, alpha: F32, grid: Grid) -> "Window | None":
         """Bounding cells of a coarse alpha with a margin of two; None when it is empty."""
         rows, cols = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
         if not len(rows):
@@ -217,7 +220,7 @@ class Window:
         height, width = alpha.shape
         return cls(
             max(int(rows[0]) - 2, 0), min(int(rows[-1]) + 3, height),
-            max(int(cols[0]) - 2, 0), min(int(cols[-1]) + 3, width), step,
+            max(int(cols[0]) - 2, 0), min(int(cols[-1]) + 3, width), grid,
         )  # fmt: skip
 
     def cells(self, values: F32) -> F32:
@@ -225,11 +228,18 @@ class Window:
         return values[self.top : self.bottom, self.left : self.right]
 
     def pixels(self, picture: U8 | U16) -> U8 | U16:
-        """The window of a full-size array; smaller at the far edges of the box."""
-        s = self.step
-        return picture[self.top * s : self.bottom * s, self.left * s : self.right * s]
+        """The window of a full-size array; smaller at the edges of the box."""
+        left, top = self.origin
+        right, bottom = self.grid.first(self.bottom, self.right)
+        return picture[top:bottom, left:right]
 
     @property
     def origin(self) -> tuple[int, int]:
         """(x, y) of the first pixel."""
-        return self.left * self.step, self.top * self.step
+        x, y = self.grid.first(self.top, self.left)
+        return max(x, 0), max(y, 0)
+
+    @property
+    def inner(self) -> Grid:
+        """The window's own cells."""
+        return self.grid.within(self.top, self.left)

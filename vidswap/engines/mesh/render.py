@@ -13,7 +13,7 @@ from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
-from vidswap.engines.mesh.strips import strips
+from vidswap.engines.mesh.strips import Grid, padded, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.types import F32, U8, U16, TargetFace
 
@@ -35,24 +35,26 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     g = geometry(face, plan, mesh, strength)
     extent = float(np.ptp(g.moved[:, 0]))
     step = int(np.clip(round(extent / 110), 1, 8))
+    # Rigid parts of the face carry the cells along.
+    grid = Grid.on(step, (mesh.rigid[:, None] * g.moved[: len(mesh.rigid)]).sum(0))
     size = (face.rgb.shape[0], face.rgb.shape[1])
-    maps = coarse_maps(g, mesh, size, step, plan.levels[-1])
-    moved = _move(face.rgb, maps, step)
-    window = Window.around(maps.alpha, step)
+    maps = coarse_maps(g, mesh, size, grid, plan.levels[-1])
+    moved = _move(face.rgb, maps, grid)
+    window = Window.around(maps.alpha, grid)
     if window is None:
         return moved
     part = window.pixels(moved)
     uv = window.cells(maps.uv)
-    cells = cv2.resize(part, uv.shape[1::-1], interpolation=cv2.INTER_AREA)
+    cells = window.inner.means(part, (uv.shape[0], uv.shape[1]))
     if _uncover(plan, maps, cells, window):
-        moved[:] = _move(face.rgb, maps, step)
+        moved[:] = _move(face.rgb, maps, grid)
     recolour_irises(part, face, g, plan, mesh, strength, window.origin)
     share = window.cells(maps.alpha) * np.float32(strength)
     recolour_lips(part, g, plan, share, window.origin, step)
     size = (part.shape[0], part.shape[1])
     shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
     shares = window.cells(maps.alpha), window.cells(maps.closed)
-    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, extent, step)
+    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, extent, window.inner)
     return moved
 
 
@@ -74,15 +76,16 @@ def _uncover(plan: MeshPlan, maps: Maps, cells: U8 | U16, window: Window) -> boo
     return True
 
 
-def _move(rgb: U8 | U16, maps: Maps, step: int) -> U8 | U16:
+def _move(rgb: U8 | U16, maps: Maps, grid: Grid) -> U8 | U16:
     """The target with its features at their new places; pixels that do not move stay bit-equal."""
     out = rgb.copy()
-    across, down = (np.ascontiguousarray(maps.shift[..., k]) for k in range(2))
-    restless = np.maximum(np.abs(across), np.abs(down)) >= STILL
-    for strip in strips(restless, (rgb.shape[0], rgb.shape[1]), step, MOVED):
+    shift = padded(*cv2.split(maps.shift))
+    restless = np.abs(shift).max(0)[1:-1, 1:-1] >= STILL
+    for strip in strips(restless, (rgb.shape[0], rgb.shape[1]), grid, MOVED):
         rows, columns = strip.at
-        x = strip.widen(across) + np.arange(columns.start, columns.stop, dtype=np.float32)
-        y = strip.widen(down) + np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        x, y = strip.place(shift)
+        x += np.arange(columns.start, columns.stop, dtype=np.float32)
+        y += np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
         out[strip.at] = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return out
 
