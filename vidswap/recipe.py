@@ -70,7 +70,8 @@ class TrackOptions:
     min_length: float = 0.2
     """Seconds; shorter tracks are noise and are dropped (never below two frames of evidence)."""
     samples: int = 4
-    """Landmark passes per frame over jittered crops, averaged, at most; two do where they agree."""
+    """Landmark passes over jittered crops, averaged, where a face is found or changes its look; two do where
+    they agree, and a single one where it agrees with the frame before."""
     span: int = 1500
     """Frames analysed as one unit: what a crash repeats at most, and what another process can do."""
 

@@ -59,6 +59,12 @@ class Still:
             return self.picture.copy()
         return self.picture[box.top : box.bottom, box.left : box.right].copy()
 
+    def reduced(self, box, factor):
+        part = self.rgb(box)
+        part = part[: box.height // factor * factor, : box.width // factor * factor]
+        size = (box.width // factor, box.height // factor)
+        return cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+
     def small(self, max_side):
         scale = min(1.0, max_side / max(self.width, self.height))
         size = (round(self.width * scale), round(self.height * scale))

@@ -9,7 +9,7 @@ import pytest
 
 from vidswap.errors import WeightsError
 from vidswap.faces import graph
-from vidswap.faces.landmarks import Region, crop, eye_distance, region_of
+from vidswap.faces.landmarks import Region, crop, eye_distance, region_of, reshaped
 
 
 def test_points_follow_a_moved_turned_and_scaled_face(scene, landmarker, truth):
@@ -60,6 +60,48 @@ def test_further_passes_are_left_out_where_two_agree(scene, landmarker, truth):
     np.testing.assert_array_equal(landmarker.mesh(picture, region, 4, 1.0).mesh, two.mesh)
     np.testing.assert_array_equal(landmarker.mesh(picture, region, 4, 1e-6).mesh, four.mesh)
     assert np.abs(two.mesh - four.mesh).max() > 0
+
+
+def test_one_pass_does_where_it_agrees_with_the_frame_before(scene, landmarker, truth, monkeypatch):
+    """A head that moved is one face; one whose features moved is looked at again."""
+    want = truth.at(160, 120, 0.8, 0.0)
+    region = region_of(np.c_[want, want[:, :1]].astype(np.float32))
+    picture = scene.draw((160, 120, 0.8, 0.0))
+    sent, passes = [], landmarker._passes
+
+    def counted(picture, local, steps):
+        sent.append(len(steps))
+        return passes(picture, local, steps)
+
+    monkeypatch.setattr(landmarker, "_passes", counted)
+    alone = landmarker.mesh(picture, region, 1).mesh
+    sent.clear()
+    turned = alone.copy()
+    turned[:, :2] = 1.1 * alone[:, :2] @ np.array([[0.96, 0.28], [-0.28, 0.96]]) + 40
+    one = landmarker.mesh(picture, region, 4, 0.011, turned)
+    assert sent == [1]
+    np.testing.assert_array_equal(one.mesh, alone)
+    assert one.spread < 1e-3
+    sent.clear()
+    smiling = alone.copy()
+    smiling[61:100, 1] += 0.2 * eye_distance(alone)
+    more = landmarker.mesh(picture, region, 4, 0.011, smiling)
+    assert sent[:2] == [1, 2]
+    assert more.spread > 1e-3
+    assert np.abs(more.mesh - alone).max() > 0
+
+
+def test_how_far_a_face_is_reshaped_leaves_its_motion_out():
+    rng = np.random.default_rng(0)
+    mesh = rng.normal(0, 50, (478, 3)).astype(np.float32)
+    moved = mesh.copy()
+    moved[:, :2] = 1.3 * mesh[:, :2] @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + 200
+    assert reshaped(mesh, moved) < 1e-5
+    bent = moved.copy()
+    shift = rng.normal(0, 1, (468, 2))
+    bent[:468, :2] += shift
+    rms = np.sqrt((shift**2).sum(1).mean()) / eye_distance(bent)
+    assert reshaped(mesh, bent) == pytest.approx(rms, rel=0.03)
 
 
 def test_a_region_without_a_face_has_none(scene, landmarker):

@@ -171,6 +171,26 @@ def test_a_still_background_is_not_searched_again(follow, scene, detector, monke
     assert sum(looked[1:]) == 0
 
 
+def test_a_small_face_that_enters_and_stands_still_is_found(follow, photo, detector, monkeypatch):
+    """Searches for large faces lie between its entry and the next search that can see it."""
+    from tests.faces.conftest import Scene
+
+    detect = detector.detect
+
+    def short_sighted(rgb, wanted, smallest=None):
+        faces = detect(rgb, wanted, smallest)
+        return [f for f in faces if f.box[3] - f.box[1] >= (smallest or 0)]
+
+    monkeypatch.setattr(detector, "detect", short_sighted)
+    wide = Scene(photo, 960, 540)
+    small = (700, 400, 0.34, 0.0)  # 37 pixels
+    pictures = [wide.draw((200, 200, 1.0, 0.0), *([small] if i >= 3 else [])) for i in range(18)]
+    rows, tracker = follow(pictures, interval=0.2)
+    assert tracker.counts.searches == 4  # the third after the first has small tiles
+    assert sorted(rows.rows) == [0, 1]
+    assert rows.frames(1) == list(range(3, 18))
+
+
 def test_motion_expects_a_steady_course_and_takes_jumps():
     motion = Motion(Region(100, 50, 200, 0.0), 0.0)
     for k in range(1, 30):

@@ -182,7 +182,7 @@ class Blind:
     def __init__(self, real):
         self._real, self.name, self.open = real, real.name, False
 
-    def detect(self, rgb, wanted=None):
+    def detect(self, rgb, wanted=None, smallest=None):
         return self._real.detect(rgb) if self.open else []
 
     def glance(self, rgb):

@@ -31,10 +31,13 @@ class MediaPipeDetector:
         self._full = Graph(_config("FaceDetectionFullRangeCpu"), {"faces": "proto_list"}, FULL)
         self._short = Graph(_config("FaceDetectionShortRangeCpu"), {"faces": "proto_list"}, SHORT)
 
-    def detect(self, rgb: U8, wanted: Wanted = everywhere) -> list[Face]:
+    def detect(
+        self, rgb: U8, wanted: Wanted = everywhere, smallest: float | None = None
+    ) -> list[Face]:
         """Search tiles of every needed size, and the whole picture."""
         height, width = rgb.shape[:2]
-        boxes = [b for b in tiles(width, height, self._options.min_face) if wanted(b)]
+        least = self._options.min_face if smallest is None else smallest
+        boxes = [b for b in tiles(width, height, least) if wanted(b)]
         found = list(self.search(rgb, boxes))
         return self._best(found + self._whole(rgb))
 

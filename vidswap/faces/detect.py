@@ -18,12 +18,16 @@ class Detector(Protocol):
 
     name: str
 
-    def detect(self, rgb: U8, wanted: Wanted = everywhere) -> list[Face]:
+    def detect(
+        self, rgb: U8, wanted: Wanted = everywhere, smallest: float | None = None
+    ) -> list[Face]:
         """Search everywhere, at every scale down to the smallest face that is wanted.
 
         Args:
             rgb: (H, W, 3) upright picture.
             wanted: Says of a part of the picture whether it need be looked at.
+            smallest: Height in pixels of the smallest face that is looked for, None for the options':
+                what is smaller may be found all the same.
 
         Returns:
             Faces, best score first.

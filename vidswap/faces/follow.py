@@ -7,8 +7,8 @@ from math import exp, floor, log
 import numpy as np
 
 from vidswap.faces.landmarks import Landmarks, Region, region_of
-from vidswap.ops.geometry import bounds
-from vidswap.types import F32, F64, Box
+from vidswap.ops.geometry import bounds, iou
+from vidswap.types import F32, F64, Box, Face
 
 GAIN, RATE = 0.7, 0.4
 """How far a measurement moves the expected region, and its speed (alpha-beta filter)."""
@@ -16,6 +16,8 @@ KEEP, START = 0.2, 0.5
 """Presence scores to stay on a face and to believe in a new one."""
 SHAKY = 0.06
 """Spread between passes, in eye distances, from which an answer is not believed at a start."""
+SAME = 0.4
+"""Overlap from which two boxes are one face."""
 ANCHOR = 0.5
 """Seconds after which the expected region forgets what came before."""
 CELLS, SPEEDS = 128, 32
@@ -147,3 +149,16 @@ def leap(track: Follow, found: Landmarks) -> float:
     before, after = region_of(track.mesh), region_of(found.mesh)
     shift = np.hypot(after.x - before.x, after.y - before.y) / before.size
     return float(shift + abs(np.log(after.size / before.size)))
+
+
+def covers(box: F32, other: F32) -> bool:
+    """Whether two boxes are the same face: they overlap, or one holds the other's middle."""
+    middle = (other[:2] + other[2:]) / 2
+    holds = bool((middle > box[:2]).all() and (middle < box[2:]).all())
+    return holds or bool(iou(box, other) > SAME)
+
+
+def scaled(face: Face, factor: float) -> Face:
+    """A detection in a picture resized by ``factor``."""
+    box = ((face.box + 0.5) * factor - 0.5).astype(np.float32)
+    return Face(box, ((face.points + 0.5) * factor - 0.5).astype(np.float32), face.score)

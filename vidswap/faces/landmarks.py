@@ -38,6 +38,12 @@ PATTERN = (
     (0.0, -0.018, -0.015, 0.02),
 )
 
+STILL = (0.0, 0.0, 0.0, 0.0)
+"""No jitter."""
+CALM, CLEAR = 0.5, 0.9
+"""Share of the spread allowed to two passes that is allowed to one and the frame before, and the presence
+score from which one may do."""
+
 CONFIG = """
 num_threads: 1
 input_stream: "image"
@@ -182,7 +188,12 @@ class Landmarker:
         )
 
     def mesh(
-        self, rgb: U8, region: Region, samples: int = 1, enough: float = 0.0
+        self,
+        rgb: U8,
+        region: Region,
+        samples: int = 1,
+        enough: float = 0.0,
+        before: F32 | None = None,
     ) -> Landmarks | None:
         """Find the points of the face in a region.
 
@@ -191,21 +202,31 @@ class Landmarker:
                 repeated where the region reaches outside.
             region: Where the face is, in pixels of ``rgb``.
             samples: 1 pass on the region itself, or up to 8 over jittered copies, averaged.
-            enough: Spread up to which two passes are not followed by the others.
+            enough: Spread up to which passes are not followed by further ones.
+            before: (478, 3) the face in the frame before, if it is known: where a pass on the region
+                itself agrees with it, but for the head's motion, there are no others.
 
         Returns:
             None where the region holds no face.
         """
         picture, left, top, factor = cut(rgb, region)
         local = region.moved(-left, -top).scaled(factor)
-        steps = PATTERN[: min(samples, len(PATTERN))] if samples > 1 else ((0.0,) * 4,)
+        steps = PATTERN[: min(samples, len(PATTERN))] if samples > 1 else (STILL,)
+        stages = [steps]
         if enough > 0 and samples > 2:
-            passes = self._passes(picture, local, steps[:2])
-            found = _average(passes, factor)
+            stages = [steps[:2], steps[2:]]
+        known = before if enough > 0 and samples > 1 else None
+        if known is not None:
+            stages.insert(0, (STILL,))
+        passes: list[tuple[F64 | None, float]] = []
+        found = None
+        for stage in stages:
+            passes += self._passes(picture, local, stage)
+            found = _average(passes, factor, known)
             if found is None or found.spread > enough:
-                found = _average(passes + self._passes(picture, local, steps[2:]), factor)
-        else:
-            found = _average(self._passes(picture, local, steps), factor)
+                continue
+            if len(passes) > 1 or (found.spread <= CALM * enough and found.score >= CLEAR):
+                break
         if found is not None:
             found.mesh[:, :2] += (left, top)
         return found
@@ -243,7 +264,7 @@ def cut(rgb: U8, region: Region) -> tuple[U8, int, int, float]:
     reach = region.reach
     left, top = int(np.floor(region.x - reach)), int(np.floor(region.y - reach))
     side = int(np.ceil(2 * reach)) + 1
-    shrink = max(round(region.size / (1.2 * NETWORK)), 1)
+    shrink = reduction(region)
     side += -side % shrink
     part = crop(rgb, left, top, left + side, top + side)
     # By a whole number, which OpenCV averages several times faster than any other.
@@ -255,6 +276,11 @@ def cut(rgb: U8, region: Region) -> tuple[U8, int, int, float]:
         top,
         1 / shrink,
     )
+
+
+def reduction(region: Region) -> int:
+    """By how much a picture is reduced before the network samples a region of it."""
+    return max(round(region.size / (1.2 * NETWORK)), 1)
 
 
 def crop(rgb: U8, left: int, top: int, right: int, bottom: int) -> U8:
@@ -271,8 +297,13 @@ def crop(rgb: U8, left: int, top: int, right: int, bottom: int) -> U8:
     return padded[: bottom - top, : right - left]
 
 
-def _average(passes: Sequence[tuple[F64 | None, float]], factor: float) -> Landmarks | None:
-    """What several passes say together, in pixels before the reduction by ``factor``."""
+def _average(
+    passes: Sequence[tuple[F64 | None, float]], factor: float, before: F32 | None = None
+) -> Landmarks | None:
+    """What several passes say together, in pixels before the reduction by ``factor``.
+
+    One alone is compared with the frame before, as if that were another one of the same face.
+    """
     logit = float(np.mean([presence for _, presence in passes]))
     meshes = [points for points, _ in passes if points is not None]
     if not logit > FAINTEST or len(meshes) < len(passes):
@@ -283,7 +314,20 @@ def _average(passes: Sequence[tuple[F64 | None, float]], factor: float) -> Landm
     mean[:, 2] /= factor
     eyes = max(eye_distance(mean), 1e-6)
     score = float(1 / (1 + np.exp((5 - logit) / 2)))
-    return Landmarks(mean.astype(np.float32), score, spread / factor / eyes)
+    mesh, spread = mean.astype(np.float32), spread / factor / eyes
+    if len(meshes) == 1 and before is not None:
+        spread = reshaped(before, mesh) / 2
+    return Landmarks(mesh, score, spread)
+
+
+def reshaped(before: F32, after: F32) -> float:
+    """How far a face has changed but for a similarity in the plane, in eye distances, root mean square."""
+    # As complex numbers, a similarity is a product and a sum.
+    a, b = (mesh[:SURFACE, 0] + 1j * mesh[:SURFACE, 1] for mesh in (before, after))
+    a, b = a - a.mean(), b - b.mean()
+    turn = (a.conj() * b).sum() / max((np.abs(a) ** 2).sum(), 1e-12)
+    gap = np.abs(b - turn * a)
+    return float(np.sqrt((gap**2).mean())) / max(eye_distance(after), 1e-6)
 
 
 def _place(points: F64, region: Region) -> F64:

@@ -99,13 +99,15 @@ class ScrfdDetector:
         self._model = open_model("detection", path)
         self._model.prepare(-1, input_size=(INPUT, INPUT), det_thresh=options.min_score)
 
-    def detect(self, rgb: U8, wanted: Wanted = everywhere) -> list[Face]:
+    def detect(
+        self, rgb: U8, wanted: Wanted = everywhere, smallest: float | None = None
+    ) -> list[Face]:
         """Search the whole picture, then tiles if the smallest face is too small for that."""
         height, width = rgb.shape[:2]
         found = self._run(rgb, 0, 0)
-        if self._options.min_face < TILE_MIN_FACE * max(width, height):
-            smallest = self._options.min_face * 0.08 / TILE_MIN_FACE
-            for box in filter(wanted, tiles(width, height, smallest)):
+        least = self._options.min_face if smallest is None else smallest
+        if least < TILE_MIN_FACE * max(width, height):
+            for box in filter(wanted, tiles(width, height, least * 0.08 / TILE_MIN_FACE)):
                 found += self._run(crop(rgb, *box), box.left, box.top)
         return self._best(found)
 

@@ -19,16 +19,26 @@ from vidswap.faces.detect import Detector
 from vidswap.faces.follow import (
     KEEP,
     RECENTRE,
+    SAME,
     SHAKY,
     START,
     Follow,
     Motion,
+    covers,
     leap,
     off_centre,
     plausible,
+    scaled,
     square,
 )
-from vidswap.faces.landmarks import Landmarker, Landmarks, Region, region_of, region_of_points
+from vidswap.faces.landmarks import (
+    Landmarker,
+    Landmarks,
+    Region,
+    reduction,
+    region_of,
+    region_of_points,
+)
 from vidswap.faces.tiling import Changed
 from vidswap.ops.geometry import bounds, iou
 from vidswap.recipe import DetectOptions, TrackOptions
@@ -37,10 +47,10 @@ from vidswap.types import F32, U8, U16, Box, Face
 SEARCH_SIDE = 4096
 """Longer side in pixels that pictures are searched at, at most."""
 GLANCE_SIDE = 640
-SAME = 0.4
-"""Overlap from which two boxes are one face."""
 FINE_EVERY = 3
 """Full searches among the periodic ones."""
+QUICK = 1.7
+"""Times as large as the smallest faces are those that the others look for."""
 AGREED = 0.011
 """Spread between two passes, in eye distances, up to which further ones would hardly steady them."""
 REACQUIRE = 1.2
@@ -56,6 +66,8 @@ class Picture(Protocol):
     bits: int
 
     def rgb(self, box: Box | None = None) -> U8 | U16: ...
+
+    def reduced(self, box: Box, factor: int) -> U8: ...
 
     def small(self, max_side: int) -> tuple[U8, float]: ...
 
@@ -118,7 +130,8 @@ class Tracker:
         self._shot = -1
         self._searched = -1
         self._fresh = True
-        self._seen_luma: U8 | None = None
+        self._seen: dict[bool, U8] = {}
+        """The grey picture of the last search, of the last one with small tiles under False."""
         self.counts = Counts()
 
     def add(
@@ -170,7 +183,7 @@ class Tracker:
         for track in self._tracks:
             if track.lost:
                 continue
-            got = self._at(picture, track.motion.expect(seconds), KEEP)
+            got = self._at(picture, track.motion.expect(seconds), KEEP, track.mesh)
             if got is None:
                 track.lost = True
             else:
@@ -187,9 +200,11 @@ class Tracker:
         track.see(picture.index, seconds, found)
         self._sink.row(track.number, track.shot, picture, found)
 
-    def _at(self, picture: Picture, expected: Region, least: float) -> Landmarks | None:
+    def _at(
+        self, picture: Picture, expected: Region, least: float, before: F32 | None = None
+    ) -> Landmarks | None:
         """The face at a region, the region corrected if it was off."""
-        found = self._points(picture, expected, self._options.samples)
+        found = self._points(picture, expected, self._options.samples, before)
         if found is None or not plausible(found, expected, least):
             # A fast head may leave the region; one pass over a wider one sees where it went.
             wide = expected._replace(size=expected.size * 1.4)
@@ -198,7 +213,7 @@ class Tracker:
                 return None
             return self._settled(picture, region_of(found.mesh), least)
         if off_centre(found, expected) > RECENTRE:
-            again = self._points(picture, region_of(found.mesh), self._options.samples)
+            again = self._points(picture, region_of(found.mesh), self._options.samples, before)
             return again if again is not None and plausible(again, expected, least) else found
         return found
 
@@ -207,24 +222,31 @@ class Tracker:
         good = found is not None and found.score >= least and found.spread < SHAKY
         return found if good else None
 
-    def _points(self, picture: Picture, region: Region, samples: int) -> Landmarks | None:
+    def _points(
+        self, picture: Picture, region: Region, samples: int, before: F32 | None = None
+    ) -> Landmarks | None:
         """Landmarks on the part of the picture that a region needs."""
         if not 8 < region.size < 4 * max(picture.width, picture.height):
             return None
         self.counts.passes += 1
         reach = region.reach + 5  # room for rounding to whole reductions
+        # From even pixels on, where chroma of half the size has samples.
         box = Box(
-            int(region.x - reach), int(region.y - reach),
+            2 * int((region.x - reach) / 2), 2 * int((region.y - reach) / 2),
             int(region.x + reach) + 2, int(region.y + reach) + 2,
         ).clip(picture.width, picture.height)  # fmt: skip
         if min(box.width, box.height) < 8:
             return None
-        part = eight_bit(picture.rgb(box))
-        found = self._landmarker.mesh(part, region.moved(-box.left, -box.top), samples, AGREED)
+        # Large faces are read small: most of what conversion would make is averaged anyway.
+        factor = reduction(region)
+        part = picture.reduced(box, factor) if factor > 1 else eight_bit(picture.rgb(box))
+        local = region.moved(-box.left, -box.top).scaled(1 / factor)
+        found = self._landmarker.mesh(part, local, samples, AGREED, before)
         if found is None:
             return None
-        shift = np.array([box.left, box.top, 0], np.float32)
-        return Landmarks(found.mesh + shift, found.score, found.spread)
+        mesh = found.mesh * np.float32(factor)
+        mesh[:, :2] += np.array([box.left, box.top], np.float32) + (factor - 1) / 2
+        return Landmarks(mesh, found.score, found.spread)
 
     # --- finding what was lost
 
@@ -301,28 +323,31 @@ class Tracker:
         """Full search of what changed since the last one and is not tracked anyway."""
         rgb, scale = picture.small(SEARCH_SIDE)
         luma = cv2.blur(picture.luma(160), (3, 3))
-        previous = None if fresh or not self._tracks else self._seen_luma
         known = [t.box * scale for t in self._tracks if not t.lost]
         # Small tiles are most of the work: while faces are tracked, every third search has them,
         # and looks next to the tracked faces too.
         quick = bool(known) and beat % FINE_EVERY > 0
-        least = 0.5 * min(rgb.shape[:2]) if quick else 0
-        changed = Changed(luma, previous, known if quick else [], rgb.shape[1], least)
-        faces = [_scaled(f, 1 / scale) for f in self._detector.detect(rgb, changed)]
+        previous = None if fresh or not self._tracks else self._seen.get(quick)
+        changed = Changed(luma, previous, known, rgb.shape[1], grow=0.35 if quick else 0.1)
+        smallest = QUICK * self._detect.min_face if quick else None
+        faces = [scaled(f, 1 / scale) for f in self._detector.detect(rgb, changed, smallest)]
         self._meet(picture, seconds, faces)
-        self._searched, self._seen_luma = beat, luma
+        self._searched = beat
+        # A search without small tiles tells nothing of small faces: what enters and then stands
+        # still must differ from the last picture in which it would have been seen.
+        self._seen |= {True: luma} if quick else {True: luma, False: luma}
         self.counts.searches += 1
 
     def _glance(self, picture: Picture) -> list[Face]:
         self.counts.glances += 1
         rgb, scale = picture.small(GLANCE_SIDE)
-        return [_scaled(f, 1 / scale) for f in self._detector.glance(rgb)]
+        return [scaled(f, 1 / scale) for f in self._detector.glance(rgb)]
 
     def _meet(self, picture: Picture, seconds: float, faces: Sequence[Face]) -> None:
         """Start tracks for faces that nobody follows."""
         for face in faces:
             known = [t.box for t in self._tracks if not t.lost]
-            if len(known) >= self._detect.max_faces or any(_covers(b, face.box) for b in known):
+            if len(known) >= self._detect.max_faces or any(covers(b, face.box) for b in known):
                 continue
             found = self._confirmed(picture, region_of_points(face.box, face.points))
             if found is None or not self._free(found, picture.index):
@@ -358,7 +383,7 @@ class Tracker:
         for track in list(self._tracks):
             self._close(track)
         self._past.clear()
-        self._seen_luma = None
+        self._seen.clear()
 
     def _close(self, track: Follow) -> None:
         self._tracks.remove(track)
@@ -368,15 +393,3 @@ class Tracker:
 def eight_bit(rgb: U8 | U16) -> U8:
     """(H, W, 3) uint8 of a picture of either depth."""
     return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb.view(np.uint8)
-
-
-def _covers(box: F32, other: F32) -> bool:
-    """Whether two boxes are the same face: they overlap, or one holds the other's middle."""
-    middle = (other[:2] + other[2:]) / 2
-    holds = bool((middle > box[:2]).all() and (middle < box[2:]).all())
-    return holds or bool(iou(box, other) > SAME)
-
-
-def _scaled(face: Face, factor: float) -> Face:
-    box = ((face.box + 0.5) * factor - 0.5).astype(np.float32)
-    return Face(box, ((face.points + 0.5) * factor - 0.5).astype(np.float32), face.score)

@@ -1,7 +1,7 @@
 """Finishes a track: everything that couples its frames, in windows, from spool to stored rows."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from vidswap.recipe import SmoothOptions
 from vidswap.run.rows import PickedRows, RowFile, Rows, Spool
 from vidswap.types import F32, F64, I64, Bool, Shot
 
+FUSE = 3.0
+"""Hz above which the optical flow tells how skin moves even before smoothing."""
 WINDOW = 240
 """Frames smoothed at once."""
 
@@ -167,37 +169,46 @@ class Finisher:
     ) -> tuple[dict[str, RowFile], F32, F32]:
         raw, (seconds, weights) = track.rows["mesh"], (distinct.seconds, distinct.weights)
         meshes, flow = distinct.rows["mesh"], distinct.rows.get("flow")
-        steadier = Steadier(meshes, seconds, weights, self._options, doubt, self._mesh)
-        steady = Spool(self._folder / f"{track.name}.steady.raw")
-        for _, part in steadier.run(WINDOW):
-            steady.append(part)
+        # What trembles faster than any flow drifts is no motion: taken out before the smoothing asks
+        # how far to open for it, one landmark pass a frame is as good as two.
+        fused = self._spooled(track, "fused", self._carried(meshes, flow, seconds, FUSE))
+        steadier = Steadier(fused, seconds, weights, self._options, doubt, self._mesh)
+        steady = self._spooled(track, "steady", steadier.run(WINDOW))
         smoothed = Spool(self._folder / f"{track.name}.mesh.bin")
         unsteady = Spool(self._folder / f"{track.name}.unsteady.bin")
         poses, boxes = [], []
-        for first, part in self._carried(steady.close(), flow, seconds):
+        for first, part in self._carried(steady, flow, seconds, self._options.drift):
             begin, part = distinct.start(first), distinct.frames(part, first)
             smoothed.append(part)
             unsteady.append((raw[begin : begin + len(part)] - part).astype(np.float16))
             poses.append(self._pose.angles(part))
             boxes.append(bounds(part[:, :468]))
+        for passing in (fused, steady):
+            passing.path.unlink()
         files = {"mesh": smoothed.close(), "unsteady": unsteady.close()}
         return files, np.concatenate(poses), np.concatenate(boxes)
 
+    def _spooled(self, track: Whole, name: str, parts: Iterable[tuple[int, F32]]) -> RowFile:
+        """Rows in a file that is read in windows and then removed."""
+        spool = Spool(self._folder / f"{track.name}.{name}.raw")
+        for _, part in parts:
+            spool.append(part)
+        return spool.close()
+
     def _carried(
-        self, steady: RowFile, flow: Rows | None, seconds: F64
+        self, meshes: Rows, flow: Rows | None, seconds: F64, drift: float
     ) -> Iterator[tuple[int, F32]]:
-        """Smoothed meshes joined with the flow, in windows; the file is removed."""
-        drift, count = self._options.drift, len(steady)
-        uses = flow is not None and drift > 0 and self._options.method == "whittaker"
+        """Meshes joined with the flow above ``drift`` Hz, in windows."""
+        count, options = len(meshes), self._options
+        uses = flow is not None and options.drift > 0 and options.method == "whittaker"
         margin = int(np.ceil(settling(drift) / interval(seconds))) + 2 if uses else 0
         for start in range(0, count, WINDOW):
             stop = min(start + WINDOW, count)
             low, high = max(start - margin, 0), min(stop + margin, count)
-            part = steady[low:high]
+            part = np.asarray(meshes[low:high], np.float32)
             if uses and flow is not None:
                 part = carry(part, flow[low:high], seconds[low:high], drift, self._mesh)
             yield start, part[start - low : stop - low]
-        steady.path.unlink()
 
     def _store_rows(self, track: Whole, distinct: Distinct) -> dict[str, RowFile]:
         files: dict[str, RowFile] = {}
