@@ -21,14 +21,25 @@ def result():
         "rounds": 1,
         "cases": cases,
         "ratios": {"b/a": 1.0, "c/a": 2.0, "d/b": 5.0},
-        "analyse": {"cpu_ms": 20.0, "decode_ms": 5.0, "stages": dict.fromkeys(STAGES, 1.5)},
+        "analyse": {
+            "cpu_ms": 20.0,
+            "decode_ms": 5.0,
+            "tracked_ms": 12.3,
+            "stages": dict.fromkeys(STAGES, 1.5),
+        },
         "engine": [{"engine_ms": 19.0, "plan_ms": 5.0, "face": 303.0}],
     }
 
 
 def test_the_table_has_every_case_and_target():
     text = bench.table(result())
-    for words in (*bench.CASES.values(), "b/a 1.00 (target ≤ 1.15)", "d/b 5.00", "303 px"):
+    for words in (
+        *bench.CASES.values(),
+        "b/a 1.00 (target ≤ 1.15)",
+        "d/b 5.00",
+        "303 px",
+        "12.3 ms",
+    ):
         assert words in text
     assert all(f"{stage} 1.5" in text for stage in STAGES)
 
@@ -66,3 +77,4 @@ def test_all_cases_run_and_the_pipeline_keeps_its_promises():
     assert found["ratios"]["d/b"] > 3
     assert found["cases"]["b"]["rss_mb"] < 600
     assert found["analyse"]["stages"]["landmarks"] > 1
+    assert 1 < found["analyse"]["tracked_ms"] < 60

@@ -39,6 +39,8 @@ _POINTS: tuple[tuple[type, str, str], ...] = (
     (TrackWriter, "close", "finish"),
     (Finisher, "finish", "finish"),
 )
+TRACKED = 1.0
+"""Seconds after which a face is tracked: the first search is over, and the clip's start as well."""
 _AHEAD = 24
 """Frames decoded before they are analysed, so that the decoder's threads do not work meanwhile."""
 
@@ -93,9 +95,11 @@ def stages(
         folder: Where the analysis goes.
 
     Returns:
-        One figure for each of ``STAGES``.
+        One figure for each of ``STAGES``, and ``tracked`` for detection and landmarks together, what
+        they convert included, from the second second on (0 for clips that end before).
     """
     clock = StageClock()
+    late = _Late(clock)
 
     @contextmanager
     def batched(info: VideoInfo, options: DecodeOptions) -> Iterator[Any]:
@@ -106,15 +110,43 @@ def stages(
         _put(stack, one_span, "open_reader", batched)
         for owner, method, stage in _POINTS:
             _put(stack, owner, method, clock.timed(getattr(owner, method), stage))
+        _put(stack, Tracker, "add", late.watching(Tracker.add))
         with clock.stage("other"):
             pass_one.analyse(info, recipe, folder, needs, (0, frames))
-    return {name: 1000 * spent / frames for name, spent in clock.seconds.items()}
+    each = {name: 1000 * spent / frames for name, spent in clock.seconds.items()}
+    return {**each, "tracked": late.spent()}
 
 
 def _put(stack: ExitStack, owner: Any, name: str, new: object) -> None:
     """Replace an attribute until the stack unwinds."""
     stack.callback(setattr, owner, name, getattr(owner, name))
     setattr(owner, name, new)
+
+
+class _Late:
+    """What detection and landmarks take once a face is tracked."""
+
+    def __init__(self, clock: StageClock) -> None:
+        self._clock, self._before, self._frames = clock, 0.0, 0
+
+    def watching(self, add: Callable[..., Any]) -> Callable[..., Any]:
+        """``Tracker.add``, with the time of each frame noted."""
+
+        def call(tracker: Tracker, picture: Frame, seconds: float, **more: Any) -> None:
+            if seconds >= TRACKED:
+                if not self._frames:
+                    self._before = self._both()
+                self._frames += 1
+            add(tracker, picture, seconds, **more)
+
+        return call
+
+    def spent(self) -> float:
+        """Milliseconds for each frame."""
+        return 1000 * (self._both() - self._before) / self._frames if self._frames else 0.0
+
+    def _both(self) -> float:
+        return self._clock.seconds["search"] + self._clock.seconds["landmarks"]
 
 
 class _Batches:
