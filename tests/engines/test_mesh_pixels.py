@@ -9,7 +9,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from vidswap.engines.mesh.maps import Maps, Window
-from vidswap.engines.mesh.plan import lip_gain, parted
+from vidswap.engines.mesh.plan import held_extents, lip_gain, parted
 from vidswap.engines.mesh.strips import Grid, padded, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER
@@ -117,6 +117,34 @@ def test_cells_lie_on_the_face_and_not_on_the_box(swapping):
         inner = away[8:, 8:]
         assert inner.max() <= 3
         assert inner.mean() < 0.01
+
+
+def test_a_face_between_two_sizes_of_texture_keeps_one():
+    """Its width breathes about the one at which cells and texture change; later it comes near."""
+    t = np.arange(200)
+    size = np.where(t < 150, 200 + 8 * np.sin(t / 2), 200 + 6 * (t - 150)).astype(np.float32)
+    boxes = np.stack([300 - size / 2, 300 - size * 0.6, 300 + size / 2, 300 + size * 0.6], -1)
+    held = held_extents(boxes)
+    assert len(np.unique(held[:150])) == 1
+    assert 6 < len(np.unique(held)) < 12
+    ratio = held / (1.4 * size)
+    assert 1 / 1.16 < ratio.min() <= ratio.max() < 1.16
+    turned = boxes.copy()
+    turned[:, 2] -= 0.3 * size
+    assert np.abs(held_extents(turned) / held - 1).max() < 0.2
+
+
+def test_cells_and_texture_go_by_the_size_that_is_held(swapping):
+    engine, plan, face = swapping
+    usual = engine.swap([face], [plan])[0].rgb.astype(int)
+    seen = {}
+    for extent in (plan.extent(face.at.index, 0.0), 110.0, 600.0):
+        held = replace(plan, extents=np.full(len(plan.extents), extent, np.float32))
+        seen[extent] = np.abs(engine.swap([face], [held])[0].rgb - usual).mean()
+    first, *others = seen.values()
+    assert first == 0
+    assert min(others) > 0
+    assert plan.extent(-1, 77.0) == 77.0
 
 
 def test_strips_leave_no_trace(swapping, monkeypatch):

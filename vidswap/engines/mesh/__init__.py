@@ -5,12 +5,13 @@ and lips become the source's, in the target's light and at the target's sharpnes
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.plan import MeshPlan, plan_track
+from vidswap.engines.mesh.plan import MeshPlan, held_extents, plan_track
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.render import render
 from vidswap.engines.mesh.source import TEXTURE, Identity, identify
@@ -46,10 +47,10 @@ class Mesh:
         self, track: Track, static: Mapping[str, NDArray[np.generic]], identity: Identity
     ) -> MeshPlan | None:
         """Fit the person to the track; None when the track has no usable appearance."""
-        del track
-        return (
-            plan_track(static, identity, self._mesh, self.options) if "texture" in static else None
-        )
+        if "texture" not in static:
+            return None
+        plan = plan_track(static, identity, self._mesh, self.options)
+        return replace(plan, start=track.start, extents=held_extents(track.boxes))
 
     def footprint(self, at: TrackFrame, plan: MeshPlan | None) -> Box:
         """The mesh with its rings, on even pixels."""

@@ -1,7 +1,7 @@
 """What is fixed for one person on one track."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -36,6 +36,10 @@ WHOLE = 1.06
 """The same for the whole face, brows and lids and all."""
 COARSE = 1.2
 """The same at 1.2 to 3 px, where canvas and film grain lie."""
+HOLD = 1.15
+"""Ratio by which a face changes its size until its cells and its texture are chosen anew."""
+ACROSS, UPRIGHT = 1.4, 0.8
+"""Width of the mesh with its rings by that of the face, and that of the face by its height."""
 SOFT = 0.05
 """To both sides of a texture's border, in layout units: over this its slow colours fade."""
 
@@ -72,6 +76,15 @@ class MeshPlan:
     """Share of the target's high-pass that is added."""
     looks: Looks | None
     """How the target's own face usually looks, to know what stands in front of it."""
+    start: int = 0
+    """First frame of the track."""
+    extents: F32 = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(T,) px across the mesh, as far as cells and texture are chosen by it."""
+
+    def extent(self, frame: int, seen: float) -> float:
+        """Px across the mesh by which cells and texture of a frame are chosen; ``seen`` where none is known."""
+        row = frame - self.start
+        return float(self.extents[row]) if 0 <= row < len(self.extents) else seen
 
 
 def plan_track(
@@ -134,6 +147,26 @@ def plan_track(
         grain=grain,
         looks=usual_looks(static),
     )
+
+
+def held_extents(boxes: F32) -> F32:
+    """(T,) px across the mesh, held until they have changed by a good deal.
+
+    Cells and textures come in a few sizes. Where a face is as large as between two of them, they would
+    change with every frame, and all its details with them.
+
+    Args:
+        boxes: (T, 4) of the face, smoothed.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    # A head that turns or nods is no smaller for it.
+    sizes = ACROSS * np.maximum(width, UPRIGHT * height)
+    held, last = np.empty(len(sizes), np.float32), 0.0
+    for row, size in enumerate(np.maximum(sizes, 1).tolist()):
+        if not last / HOLD < size < last * HOLD:
+            last = size
+        held[row] = last
+    return held
 
 
 def _bare(texture: U8, seen: U8) -> tuple[U8, F32 | float]:

@@ -34,7 +34,8 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     """
     g = geometry(face, plan, mesh, strength)
     extent = float(np.ptp(g.moved[:, 0]))
-    step = int(np.clip(round(extent / 110), 1, 8))
+    held = plan.extent(face.at.index, extent)
+    step = int(np.clip(round(held / 110), 1, 8))
     # Rigid parts of the face carry the cells along.
     grid = Grid.on(step, (mesh.rigid[:, None] * g.moved[: len(mesh.rigid)]).sum(0))
     size = (face.rgb.shape[0], face.rgb.shape[1])
@@ -54,7 +55,7 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     size = (part.shape[0], part.shape[1])
     shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
     shares = window.cells(maps.alpha), window.cells(maps.closed)
-    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, extent, window.inner)
+    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, held, window.inner)
     return moved
 
 
