@@ -40,7 +40,7 @@ HIGHLIGHT = 0.03, 0.12
 """Log brightness against the skin at large at which a place of the target begins to be a highlight, and is one."""
 COLOURLESS = 0.16, 0.26
 """Log difference of red and blue in a photo's skin up to which, and from which on no longer, it has no colours."""
-GLOSS = 0.2
+GLOSS = 0.1
 """Log darkness against the skin around it at which a place no longer shines."""
 SHADOW = 0.04, 0.2
 """Log brightness that a texture's border lacks, from which on it is taken for shadow, and wholly."""
