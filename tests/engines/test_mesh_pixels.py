@@ -229,9 +229,9 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     face = scene.face(engine, plan, int(np.argmax([parted(m) for m in scene.meshes])))
     maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
     g = maps.geometry(face, plan, engine._mesh, 1.0)
-    # Wide enough to have a middle.
+    # So wide that nobody takes what is in the middle for lips.
     moved = g.moved.copy()
-    moved[[*LIPS_INNER[11:], *LIP_MIDDLES[1]]] += (0, 30)
+    moved[[*LIPS_INNER[11:], *LIP_MIDDLES[1]]] += (0, 0.24 * np.ptp(moved[:, 0]))
     g = replace(g, moved=moved)
     plan = replace(plan, lips=np.array([[-0.5, -0.4, -0.45], [-0.4, -0.3, -0.4]], np.float32))
     height, width = face.rgb.shape[:2]
@@ -257,7 +257,7 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
         np.testing.assert_allclose(change[y, x], much * gain, atol=0.04)
     assert change[rim].min() < -0.25
     assert np.abs(change[middle]).max() < 0.02
-    beyond = cv2.dilate(inside, np.ones((3, 3), np.uint8)) == 0
+    beyond = cv2.dilate(inside, np.ones((5, 5), np.uint8)) == 0  # its own edge is soft
     assert np.abs(change[beyond]).max() < 0.02
     assert np.abs(drawn(teeth)[cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0]).max() < 0.02
     assert not drawn(lip, share=0.0).any()  # behind a hand, say
@@ -266,6 +266,67 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     change = drawn(lip)
     lost = (change[..., 1] - change[..., 0])[cv2.erode(inside, np.ones((3, 3), np.uint8)) > 0]
     assert 0.02 < lost.max() < 0.35 * np.log(180 / 90)
+
+
+def test_flesh_between_lips_of_another_colour_lies_in_shadow(swapping, scene):
+    """It would be taken for lips, and the mouth for shut; teeth, dark mouths and wide ones need none."""
+    engine, plan, _ = swapping
+    face = scene.face(engine, plan, int(np.argmax([parted(m) for m in scene.meshes])))
+    maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
+    g = maps.geometry(face, plan, engine._mesh, 1.0)
+    plan = replace(plan, lips=np.array(2 * [[-0.3, 0.1, 0.0]], np.float32))
+    height, width = face.rgb.shape[:2]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [np.round(g.moved[list(LIPS_INNER)]).astype(np.int32)], 1)
+    deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+    middle = deep > 0.75 * deep.max()
+    lip, flesh, teeth = (170, 75, 80), (160, 85, 90), (210, 195, 180)
+
+    def darker(colour, own=plan, teeth_in=0.0):
+        part = np.full((height, width, 3), lip, np.uint8)
+        part[inside > 0] = colour
+        columns = np.flatnonzero(inside.any(0))
+        shown = inside.astype(bool)
+        shown[:, columns[0] + round(teeth_in * len(columns)) :] = False
+        part[shown] = teeth
+        before = part.astype(float)
+        everywhere = np.ones((height, width), np.float32)
+        shut.recolour_lips(part, g, own, everywhere, (0, 0), 1)
+        return -np.log(part / before).mean(-1)
+
+    shadow = darker(flesh)
+    assert 0.35 < shadow[middle].mean() < 0.6
+    # It begins at nothing: lips round off into the mouth.
+    assert shadow[(deep > 0) & (deep <= 1)].mean() < 0.7 * shadow[middle].mean()
+    for colour in (teeth, (40, 15, 15)):
+        assert np.abs(darker(colour)[middle]).max() < 0.05
+    alike = replace(plan, lips=np.full((2, 3), 0.005, np.float32))
+    assert np.abs(darker(flesh, alike)[middle]).max() < 0.05
+    assert darker(flesh, teeth_in=0.6)[middle].max() < 0.25 * shadow[middle].mean()
+
+
+def test_lips_part_a_little_farther_in_a_larger_face_and_stay_as_thick(swapping, scene):
+    engine, plan, _ = swapping
+    plans = import_module("vidswap.engines.mesh.plan")
+    geometry = import_module("vidswap.engines.mesh.maps").geometry
+    own = plan.shape
+    usual, larger = (plans._parting(own * s, own) for s in (0.9, 1.1))
+    assert 0.02 < usual < larger < 0.15
+    for mesh, least in zip(
+        sorted(scene.meshes, key=parted)[:: len(scene.meshes) - 1], (0.0, 0.1), strict=True
+    ):
+        face = scene.face(engine, plan, 0)
+        face = replace(face, at=replace(face.at, mesh=mesh))
+        same, farther = (
+            geometry(face, replace(plan, parting=p), engine._mesh, 1.0).moved for p in (0.0, 0.1)
+        )
+        before, after = (np.linalg.norm(m[13] - m[14]) for m in (same, farther))
+        assert after == pytest.approx(1.1 * before, rel=0.01)
+        assert before >= least * np.ptp(same[:, 0]) / 3
+        for lip in ((13, 12, 0), (14, 15, 17)):
+            move = farther[list(lip)] - same[list(lip)]
+            np.testing.assert_allclose(move, np.tile(move[0], (3, 1)), atol=1e-3)
+        np.testing.assert_array_equal(same[[61, 291, 1, 152]], farther[[61, 291, 1, 152]])
 
 
 @pytest.mark.parametrize("colour", [(100, 100, 70), (210, 160, 150)])

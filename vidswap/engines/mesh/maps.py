@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import median, smoothstep
+from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
 from vidswap.types import F32, U8, U16, Bool, TargetFace
@@ -27,6 +28,8 @@ opens and narrows as far as the target's whichever is the larger. Below it lids 
 EAGER = 0.65
 """By how much more than the target's lids from their usual place the drawn ones go. Lashes, crease and
 shadows of a photo stay those of one opening, and viewers and landmarkers see a share of that."""
+UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
+"""(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
 TURNED = 0.57, 0.73
@@ -57,12 +60,15 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     vertices[:, :2] -= (face.box.left, face.box.top)
     opened = aperture(face.at.mesh)
     offset = plan.offset.copy()
-    ways = zip(opened / np.maximum(aperture(plan.shape), 0.05), plan.lids, plan.wider, strict=True)
+    ways = zip(opened / plan.usual, plan.lids, plan.wider, strict=True)
     for wide, lids, wider in ways:
         awake = min(wide / AWAKE, 1.0)
         more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
+    farther = (moved[LOWER[:, :1]] - moved[UPPER[:, :1]]) * np.float32(strength * plan.parting / 2)
+    moved[UPPER] -= farther
+    moved[LOWER] += farther
     facing = -mesh.normals(moved)[:, 2] - _far_side(mesh, float(pose.rotation[0, 2]))
     return Geometry(vertices[:, :2], moved[:, :2], moved[:, 2], facing.astype(np.float32), opened)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from vidswap.engines.mesh.maps import Geometry
-from vidswap.engines.mesh.plan import MeshPlan, aperture
+from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import SURFACE, FaceMesh
@@ -16,6 +17,17 @@ from vidswap.types import F32, U8, U16, TargetFace
 
 RIM = 0.013, 0.034
 """How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
+SHADOW = 0.5
+"""Log loss of brightness of what could be taken for lips between the drawn ones."""
+SLOPE = 0.02, 0.35
+"""Where that shadow is whole: from the drawn lips by the face's width, or by half the opening's height."""
+CONFUSED = 0.45, 0.75
+"""Shares of the opening that could be taken for lips from which, and at which, there is a shadow. Of a mouth
+that shows teeth or is dark the rest is known for lips, and a shadow would be an outline."""
+WIDE = 0.06, 0.12
+"""Half heights of the opening, by the face's width, from which and at which nobody takes it for lips."""
+STRANGE = 0.2
+"""Log change of the lips' colours from which on they are others."""
 WAKING = 0.35, 0.6
 """Shares of its usual height at which an eye shows lashes where its iris was, and its iris again."""
 SLIT = 1.5
@@ -107,8 +119,7 @@ def recolour_irises(
     # Nothing to colour on a shut lid; and in a narrow slit lashes would be brightened, not the iris.
     low = 0.12 if dark else 0.17
     awake = smoothstep(low, low + 0.08, g.aperture)
-    height = np.maximum(aperture(plan.shape), 0.05)
-    awake *= smoothstep(*WAKING, (g.aperture / height).astype(np.float32))
+    awake *= smoothstep(*WAKING, g.aperture / plan.usual)
     for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
         high = np.ceil(point + 1.3 * radius).astype(int) + 1
         view = part[corner[1] : high[1], corner[0] : high[0]]
@@ -149,7 +160,8 @@ def recolour_lips(
     """Give what the target's lips show inside the drawn opening the source's colour, in place.
 
     Landmarks put the lips' inner line a little into the lips. What is left of them within it would be
-    seen as lips within the lips, and the mouth as less open than it is.
+    seen as lips within the lips, and the mouth as less open than it is. So would the flesh behind them,
+    once they have lost the colour that set them off: there it lies in the shadow of the mouth.
 
     Args:
         part: Pixels of the target, moved.
@@ -161,58 +173,122 @@ def recolour_lips(
     """
     points = g.moved - origin
     rim = points[list(LIPS_INNER)]
-    size = np.array(part.shape[1::-1])
+    size, width = np.array(part.shape[1::-1]), float(np.ptp(g.moved[:, 0]))
     low = np.clip(np.floor(rim.min(0)).astype(int) - 2, 0, size)
     high = np.clip(np.ceil(rim.max(0)).astype(int) + 3, 0, size)
     if not plan.lips.any() or (high - low < 5).any():
         return
     view = part[low[1] : high[1], low[0] : high[0]]
-    opening = np.zeros(view.shape[:2], np.uint8)
-    cv2.fillPoly(opening, [np.round((rim - low) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    deep = cv2.distanceTransform(opening, cv2.DIST_L2, 3) / np.float32(np.ptp(g.moved[:, 0]))
     down, across = np.arange(low[1], high[1]) // step, np.arange(low[0], high[0]) // step
-    near = (1 - smoothstep(*RIM, deep)) * opening * share[np.ix_(down, across)] / np.float32(255)
-    at = np.flatnonzero(near > 0.02)
+    near, dark, inside = (
+        v * share[np.ix_(down, across)] for v in _zones(rim - low, high - low, width)
+    )
+    at = np.flatnonzero(np.maximum(near, dark) > 0.02)
     if not len(at):
         return
     rows, columns = np.divmod(at.astype(np.int32), np.int32(view.shape[1]))
-    near = near.ravel()[at]
+    near, dark = near.ravel()[at], dark.ravel()[at]
     top = np.float32(255 if part.dtype == np.uint8 else 65535)
+    own = view[rows, columns] / top
     # Highlights are a part of the lip they lie on.
-    near_by = 2 * int(np.ptp(g.moved[:, 0]) / 120) + 1
-    seen = cv2.blur(view.astype(np.float32), (near_by, near_by)).reshape(-1, 3)[at] / top
+    near_by = 2 * int(width / 120) + 1
+    blurred = cv2.blur(view.astype(np.float32), (near_by, near_by))
+    seen = Seen.of(own, blurred.reshape(-1, 3)[at] / top)
     line = rim[[0, 10]] - low
     middle = np.interp(columns, *line[np.argsort(line[:, 0])].T)
     below = smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
     log = np.zeros((len(at), 3), np.float32)
+    alike = np.zeros(len(at), np.float32)
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        log += (near * half)[:, None] * _lip_change(
-            seen, view[rows, columns] / top, part[y, x] / top, gain
-        )
-    colour = view[rows, columns] * np.exp(log)
-    view[rows, columns] = np.clip(colour + 0.5, 0, top).astype(part.dtype)
+        lip = part[y, x] / top
+        log += (near * half)[:, None] * _lip_change(seen, lip, gain)
+        if dark.any():
+            alike += half * _like_lips(seen, lip, gain)
+    most = float((alike * inside.ravel()[at]).sum() / max(inside.sum(), 1.0))
+    log -= np.float32(_shadow(plan, most)) * (dark * alike)[:, None]
+    view[rows, columns] = np.clip(own * np.exp(log) * top + 0.5, 0, top).astype(part.dtype)
 
 
-def _lip_change(seen: F32, colour: F32, middle: F32, gain: F32) -> F32:
-    """(N, 3) log gain of (N, 3) colours, as far as what is seen around them is a lip with (M, 3) in its middle."""
-    red, usual = _redness(seen), median(_redness(middle))
+def _shadow(plan: MeshPlan, most: float) -> float:
+    """Log loss of brightness where the flesh that could be taken for lips is ``most`` of the opening."""
+    strange = float(np.linalg.norm(plan.lips, axis=1).max())
+    return SHADOW * _between(*CONFUSED, most) * _between(0, STRANGE, strange)
+
+
+def _between(low: float, high: float, value: float) -> float:
+    """``smoothstep`` of a number."""
+    return float(smoothstep(low, high, np.array([value], np.float32))[0])
+
+
+def _zones(rim: F32, size: NDArray[np.int64], width: float) -> tuple[F32, F32, F32]:
+    """(h, w) [0, 1] where the target's lips are seen, where there is room for shadow, and the opening."""
+    opening = np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(opening, [np.round(rim * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    deep = cv2.distanceTransform(opening, cv2.DIST_L2, 3) / np.float32(width)
+    inside = opening / np.float32(255)
+    near = (1 - smoothstep(*RIM, deep)) * inside
+    # Lips round off into the mouth: its shadow begins at nothing.
+    deepest = float(deep.max())
+    slope = max(min(SLOPE[0], SLOPE[1] * deepest), 1e-6)
+    much = 1 - _between(*WIDE, deepest)
+    return near, inside * smoothstep(-0.2 * slope, slope, deep) * np.float32(much), inside
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """N pixels of a mouth, in what both lips are compared by."""
+
+    hue: F32
+    """(N, 3) log colour without its brightness."""
+    light: F32
+    """(N,) brightness around each, in [0, 1]."""
+    mean: F32
+    """(N,) the mean of the three channels around each."""
+    red: F32
+    """(N,) redness around each."""
+
+    @classmethod
+    def of(cls, own: F32, around: F32) -> "Seen":
+        """From (N, 3) colours in [0, 1], and the means around them."""
+        log = np.log(own + np.float32(0.02))
+        return cls(log - _luma(log)[:, None], _luma(around), around.mean(1), _redness(around))
+
+
+def _luma(colours: F32) -> F32:
+    """(N,) of (N, 3)."""
+    # No matrix product: for so many rows it would wake BLAS's threads, which then wait busily.
+    result: F32 = colours[:, 0] * LUMA[0] + colours[:, 1] * LUMA[1] + colours[:, 2] * LUMA[2]
+    return result
+
+
+def _lip_change(seen: Seen, middle: F32, gain: F32) -> F32:
+    """(N, 3) log gain of pixels, as far as what is seen around them is a lip with (M, 3) in its middle."""
+    usual = median(_redness(middle))
     # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
     least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
-    lip = smoothstep(0.15, 0.75, (red - least) / max(usual - least, 0.05))
+    lip = smoothstep(0.15, 0.75, (seen.red - least) / max(usual - least, 0.05))
     # In the shadow of the mouth a lip is redder than in the light: paler, it would be a grey line, so
     # that it changes its brightness only.
-    lit = smoothstep(*SHADED, seen.mean(1) / max(median(middle.mean(1)), 0.02))
-    bright = gain @ LUMA
+    lit = smoothstep(*SHADED, seen.mean / max(median(middle.mean(1)), 0.02))
     # However pale the drawn lips are: a lip that is not red is no lip, but an edge of it.
     pale = min(MOST_LOSS * usual / max(float(gain[1] - gain[0]), 1e-3), 1.0)
     drawn = np.log(np.median(middle, 0) + 0.02) + max(pale, 0.0) * gain
-    own = np.log(colour + np.float32(0.02))
-    # No matrix product: for so many rows it would wake BLAS's threads, which then wait busily.
-    light = own[:, 0] * LUMA[0] + own[:, 1] * LUMA[1] + own[:, 2] * LUMA[2]
-    hue = (drawn - drawn @ LUMA) - (own - light[:, None])
-    result: F32 = lip[:, None] * (bright + lit[:, None] * hue)
-    return result.astype(np.float32)
+    hue = (drawn - drawn @ LUMA).astype(np.float32) - seen.hue
+    result: F32 = lip[:, None] * (gain @ LUMA + lit[:, None] * hue)
+    return result
+
+
+def _like_lips(seen: Seen, middle: F32, gain: F32) -> F32:
+    """(N,) [0, 1] how far pixels look like the drawn lip, whose (M, 3) are the target's.
+
+    Teeth do not: they are less red. Neither does what is darker already, nor a highlight.
+    """
+    usual = np.log(max(median(_luma(middle)), 0.02)) + float(gain @ LUMA)
+    light = np.log(seen.light + np.float32(0.02)) - np.float32(usual)
+    red = seen.red / max(median(_redness(middle)), 0.05)
+    result: F32 = smoothstep(-1.3, -0.4, light) * (1 - smoothstep(0.4, 1.0, light))
+    return result * smoothstep(0.5, 0.75, red)
 
 
 def _redness(colour: F32) -> F32:

@@ -40,6 +40,8 @@ HOLD = 1.15
 """Ratio by which a face changes its size until its cells and its texture are chosen anew."""
 ACROSS, UPRIGHT = 1.4, 0.8
 """Width of the mesh with its rings by that of the face, and that of the face by its height."""
+PARTING = 1.05
+"""How far lips part against the target's: of lips that are paler than theirs a little less is seen."""
 SOFT = 0.05
 """To both sides of a texture's border, in layout units: over this its slow colours fade."""
 
@@ -68,6 +70,10 @@ class MeshPlan:
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
     """(2,) how far the source's eyes are open, against their width."""
+    usual: F32
+    """(2,) the same of the target's own shape."""
+    parting: float
+    """How much farther than the target's lips the drawn ones part, as a share."""
     iris: F32
     """(3,) log gain of the irises."""
     lips: F32
@@ -125,14 +131,8 @@ def plan_track(
     narrow = cover * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
     wide = wide_alpha(identity.valid, _spread(skin, seen))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
-    levels = tuple(
-        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(
-            np.uint8
-        )
-        for size in (TEXTURE, TEXTURE // 2, TEXTURE // 4)
-    )
     return MeshPlan(
-        levels=levels,
+        levels=_levels(rgba),
         wide=wide.astype(np.float32),
         light_mean=np.asarray(static["light_mean"], np.float32),
         light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
@@ -142,6 +142,8 @@ def plan_track(
         wider=wider / WIDER,
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
+        usual=np.maximum(aperture(own), np.float32(0.05)),
+        parting=_parting(drawn, own),
         iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
         lips=lip_gain(rgba, target, mesh),
         grain=grain,
@@ -169,6 +171,16 @@ def held_extents(boxes: F32) -> F32:
     return held
 
 
+def _levels(rgba: F32) -> tuple[U8, ...]:
+    """A texture and its cover in [0, 1], at 512, 256 and 128."""
+    return tuple(
+        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(
+            np.uint8
+        )
+        for size in (TEXTURE, TEXTURE // 2, TEXTURE // 4)
+    )
+
+
 def _bare(texture: U8, seen: U8) -> tuple[U8, F32 | float]:
     """The target's texture without glasses, and (256, 256) 0 where they stay in front of the new face."""
     frame = find_glasses(texture, seen)
@@ -187,6 +199,17 @@ def parted(mesh: F32) -> float:
     """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
     far = np.linalg.norm(mesh[[13, 82, 312, 263], :2] - mesh[[14, 87, 317, 33], :2], axis=1)
     return float(far[:3].mean() / max(far[3], 1e-6))
+
+
+def _parting(drawn: F32, own: F32) -> float:
+    """How much farther lips part in a face that is drawn larger: its mouth would be small otherwise.
+
+    Args:
+        drawn: (542, 3) canonical shape as it will be drawn.
+        own: (468, 3) the target's.
+    """
+    wide, usual = (float(np.linalg.norm(v[263, :2] - v[33, :2])) for v in (drawn, own))
+    return PARTING * float(np.sqrt(np.clip(wide / max(usual, 1e-6), 1.0, 1.2))) - 1
 
 
 def iris_gain(source: F32, target: F32) -> F32:
