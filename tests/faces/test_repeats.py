@@ -6,8 +6,11 @@ import pytest
 from vidswap.faces.repeats import LONGEST, change, pictures, repeated
 
 
-def measured(level, motion):
-    return np.stack(np.broadcast_arrays(np.asarray(level, float), motion), -1).astype(np.float32)
+def measured(level, motion, most=None):
+    most = 2 * np.asarray(motion) if most is None else most
+    return np.stack(np.broadcast_arrays(np.asarray(level, float), motion, most), -1).astype(
+        np.float32
+    )
 
 
 @pytest.mark.parametrize("every", [2, 3, 4, 5])
@@ -35,13 +38,21 @@ def test_a_quiet_head_does_not_repeat():
     assert not repeated(measured(np.where(again, 0.4, 8), np.where(again, 0.005, 0.05))).any()
 
 
+def test_a_mouth_that_moves_in_a_still_head_does_not_repeat():
+    """Right after a nod, which changes far more pixels."""
+    nod = np.arange(30) < 12
+    level, motion = np.where(nod, 9, 0.8), np.where(nod, 0.05, 0.0004)
+    assert not repeated(measured(level, motion, np.where(nod, 0.07, 0.02))).any()
+    assert repeated(measured(level, motion, np.where(nod, 0.07, 0.001))).any()
+
+
 def test_where_nothing_is_known_nothing_repeats():
     level = np.where(np.arange(30) % 3 == 0, 0.01, 5.0)
     level[[0, 9]] = np.nan
     found = repeated(measured(level, np.where(level < 1, 0, 0.03)))
     assert np.flatnonzero(found).tolist() == [3, 6, 12, 15, 18, 21, 24, 27]
-    assert repeated(np.zeros((0, 2), np.float32)).shape == (0,)
-    assert not repeated(np.full((1, 2), np.nan, np.float32)).any()
+    assert repeated(np.zeros((0, 3), np.float32)).shape == (0,)
+    assert not repeated(np.full((1, 3), np.nan, np.float32)).any()
 
 
 def test_what_creeps_is_held_for_no_longer_than_nobody_sees_it():

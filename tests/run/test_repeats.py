@@ -70,7 +70,7 @@ def test_picked_rows():
 
 
 def test_a_block_of_pictures_gives_all_frames_that_show_them():
-    change = np.full((9, 2), 8, np.float32)
+    change = np.full((9, 3), 8, np.float32)
     change[[2, 3, 7]] = 0
     whole = Whole(
         "t", 0, 5, {"change": change, "mesh": np.arange(9.0)[:, None]},

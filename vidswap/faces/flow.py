@@ -46,13 +46,13 @@ class Step:
     flow: F32
     """(468, 2) pixels by which every surface vertex moved; NaN where it is not known."""
     change: F32
-    """(2,) mean change of the face's pixels in 8-bit levels, and its median motion in eye distances;
-    NaN where they are not known."""
+    """(3,) mean change of the face's pixels in 8-bit levels, and its median motion and that of what moves
+    most in eye distances; NaN where they are not known."""
 
     @classmethod
     def unknown(cls) -> "Step":
         """After a gap, or of a face too small."""
-        return cls(np.full((SURFACE, 2), np.nan, np.float32), np.full(2, np.nan, np.float32))
+        return cls(np.full((SURFACE, 2), np.nan, np.float32), np.full(3, np.nan, np.float32))
 
 
 class FlowMeter:
@@ -115,8 +115,9 @@ class FlowMeter:
         )
         motion = (moved[0] / scale + head).astype(np.float32)
         size = max(float(np.linalg.norm(last[263] - last[33])), 1e-3)
-        typical = float(np.median(np.hypot(*motion.T))) / size
-        return Step(motion, np.array([changed, typical], np.float32))
+        # Lips or lids alone are a tenth of all vertices.
+        typical, most = np.percentile(np.hypot(*motion.T), (50, 95)) / size
+        return Step(motion, np.array([changed, typical, most], np.float32))
 
 
 def reduced(grey: U8, scale: float) -> U8:

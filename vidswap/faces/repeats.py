@@ -13,8 +13,9 @@ from vidswap.types import F32, F64, I64, U8, Bool
 
 ALIKE = 0.02
 """Mean change in 8-bit levels that nobody sees, whatever moves before and after."""
-FAINT, STILL = 1.0, 0.0013
-"""Mean change in 8-bit levels, and motion in eye distances, that coding a picture anew causes at most."""
+FAINT, STILL, TREMBLE = 1.0, 0.0013, 0.008
+"""Mean change in 8-bit levels, median motion and that of what moves most in eye distances, that coding a
+picture anew causes at most."""
 SHARE, SHIFT = 0.15, 0.15
 """Shares of the usual change and of the usual motion nearby up to which it is coding."""
 NEARBY, USUAL = 15, 90
@@ -35,21 +36,22 @@ def repeated(changes: F32) -> Bool:
     """Which frames show the face as the frame before did.
 
     Args:
-        changes: (T, 2) mean change in 8-bit levels and median motion in eye distances since the frame
-            before; NaN where they are not known.
+        changes: (T, 3) mean change in 8-bit levels, and median motion and that of what moves most (a
+            mouth, in a still head) in eye distances, since the frame before; NaN where not known.
 
     Returns:
         (T,) False in the first frame, and wherever nothing is known.
     """
     from scipy.ndimage import percentile_filter
 
-    level, motion = changes.astype(np.float64).T
+    level, motion, most = changes.astype(np.float64).T
 
-    def faint(values: F64, most: float, share: float) -> Bool:
+    def faint(values: F64, limit: float, share: float) -> Bool:
         usual = percentile_filter(np.nan_to_num(values), USUAL, NEARBY, mode="reflect")
-        return np.asarray(values <= np.minimum(most, share * usual), np.bool_)
+        return np.asarray(values <= np.minimum(limit, share * usual), np.bool_)
 
-    same = (level <= ALIKE) | (faint(level, FAINT, SHARE) & faint(motion, STILL, SHIFT))
+    still = faint(motion, STILL, SHIFT) & faint(most, TREMBLE, SHIFT)
+    same = (level <= ALIKE) | (faint(level, FAINT, SHARE) & still)
     if len(same):
         same[0] = False
     crept, run = 0.0, 1
