@@ -10,7 +10,7 @@ from vidswap.media.decode import open_reader
 from vidswap.media.pictures import write_pictures
 from vidswap.media.probe import probe
 from vidswap.recipe import DecodeOptions
-from vidswap.run.compare import _identity, beyond
+from vidswap.run.compare import LIMITS, _identity, beyond
 from vidswap.run.compare_look import Look
 from vidswap.types import Box
 
@@ -74,6 +74,24 @@ def test_frames_without_a_face_are_told(call, face_clip, recipe, swapped, tmp_pa
     assert done.result["tracks"][0]["lost"] == [12, 13, 14, 15]
 
 
+def test_a_track_that_shows_no_face_has_the_figures_of_any_other(
+    call, face_clip, recipe, swapped, tmp_path
+):
+    path, rest = (
+        swapped(lambda _, p: np.full_like(p, 90)),
+        ("-p", recipe, "--work", tmp_path / "w"),
+    )
+    (empty,) = call("compare", face_clip, path, *rest, "--json").result["tracks"]
+    (usual,) = call("compare", face_clip, face_clip, *rest, "--json").result["tracks"]
+    assert list(empty) == list(usual)
+    assert empty["looks"] == 0
+    assert empty["beyond"] == []
+    assert {empty[name] for name in LIMITS} == {None}
+    done = call("compare", face_clip, path, *rest)
+    assert done.code == 0, done.err
+    assert done.out == "track 0, frames 0-15: looked at 16, 16 without a face\n"
+
+
 @pytest.mark.parametrize("wrong", ["size", "count", "times"])
 def test_two_clips_are_not_compared(call, face_clip, recipe, tmp_path, pictures, wrong):
     frames, info = pictures
@@ -106,6 +124,7 @@ def test_identity_counts_frames_that_are_nearer_to_the_source():
     assert found["identity"] == pytest.approx(1.6 / 3)
     assert found["nearer"] == pytest.approx(2 / 3)
     assert _identity(looks, None) == {}
+    assert set(_identity([], source)) == set(found)
 
 
 def test_limits():

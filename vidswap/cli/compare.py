@@ -11,6 +11,7 @@ from vidswap.cli.options import (
     FILE,
     console_options,
     input_argument,
+    photos_option,
     recipe_options,
     trim_options,
     work_option,
@@ -35,15 +36,7 @@ SHOWN = {
 @click.command()
 @input_argument
 @click.argument("swapped", metavar="SWAPPED", type=FILE)
-@click.option(
-    "-s",
-    "--source",
-    "sources",
-    metavar="PHOTO",
-    type=FILE,
-    multiple=True,
-    help="Photograph that was put in: tells how like it the faces are (needs an embedder).",
-)
+@photos_option("Photograph that was put in: tells how like it the faces are (needs an embedder).")
 @work_option
 @trim_options
 @recipe_options

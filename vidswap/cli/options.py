@@ -32,16 +32,19 @@ def input_argument(command: F) -> F:
     return click.argument("input_path", metavar="INPUT", type=FILE)(command)
 
 
+def photos_option(text: str) -> Callable[[F], F]:
+    """``--source``; what the photographs are for differs from command to command.
+
+    Args:
+        text: Its help.
+    """
+    return click.option(
+        "-s", "--source", "sources", metavar="PHOTO", type=FILE, multiple=True, help=text
+    )
+
+
 source_options = _stack(
-    click.option(
-        "-s",
-        "--source",
-        "sources",
-        metavar="PHOTO",
-        type=FILE,
-        multiple=True,
-        help="Photograph of the face to put in; several photos of one person are combined.",
-    ),
+    photos_option("Photograph of the face to put in; several photos of one person are combined."),
     click.option(
         "--faces",
         default="all",

@@ -207,20 +207,26 @@ def _follow(
 
 
 def _figures(track: Track, seen: Seen, mesh: FaceMesh, source: F32 | None) -> dict[str, Any]:
-    """A track's figures by name; None where they cannot be known."""
+    """A track's figures by name, the same names for every track; None where they cannot be known."""
     row: dict[str, Any] = {
         "index": track.id, "start": track.start, "stop": track.stop,
         "looks": len(seen.looks), "lost": seen.lost,
     }  # fmt: skip
-    if not seen.looks:
-        return row
+    figures = _measure(seen, mesh) if seen.looks else dict.fromkeys(LIMITS, np.nan)
+    figures |= _identity(list(seen.looks.values()), source)
+    known = {k: round(float(v), 4) if np.isfinite(v) else None for k, v in figures.items()}
+    return {**row, **known, "beyond": [k for k, v in known.items() if beyond(k, v)]}
+
+
+def _measure(seen: Seen, mesh: FaceMesh) -> dict[str, float]:
+    """Those figures that have a limit."""
     looks = list(seen.looks.values())
     before, after = (np.stack([look.meshes[k] for look in looks]) for k in (0, 1))
     pose = PoseFit(mesh)
     turned = np.abs(pose.angles(after) - pose.angles(before))
     motion = motion_fidelity(after, before)
     shapes = [canonical_shapes(m, mesh) for m in (before, after)]
-    figures = {
+    return {
         "pose_degrees": float(turned.mean()),
         **_named("mouth", motion.jaw),
         **_named("eyes", motion.eyes),
@@ -228,10 +234,7 @@ def _figures(track: Track, seen: Seen, mesh: FaceMesh, source: F32 | None) -> di
         "seam": _ratio([look.edges for look in looks]),
         "detail": _ratio([look.details for look in looks]),
         "expression_leak": expression_model().leak(*shapes),
-        **_identity(looks, source),
     }
-    known = {k: round(float(v), 4) if np.isfinite(v) else None for k, v in figures.items()}
-    return {**row, **known, "beyond": [k for k, v in known.items() if beyond(k, v)]}
 
 
 def beyond(name: str, value: float | None) -> bool:
@@ -256,9 +259,11 @@ def _ratio(pairs: Sequence[tuple[float, float]]) -> float:
 
 def _identity(looks: Sequence[Look], source: F32 | None) -> dict[str, float]:
     """Mean cosine of the swap to the source, and the share of frames nearer to it than to the original."""
-    vectors = [look.vectors for look in looks if look.vectors is not None]
-    if source is None or not vectors:
+    if source is None:
         return {}
+    vectors = [look.vectors for look in looks if look.vectors is not None]
+    if not vectors:
+        return {"identity": np.nan, "nearer": np.nan}
     own, new = (np.stack([v[k] for v in vectors]) for k in (0, 1))
     like, unlike = new @ source, (new * own).sum(1)
     return {"identity": float(like.mean()), "nearer": float((like > unlike).mean())}
