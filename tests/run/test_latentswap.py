@@ -289,6 +289,46 @@ def test_only_chosen_tracks_are_encoded_and_later_ones_join(portrait, photo, tmp
     assert counted == [(n, 6) for n in range(1, 7)] * 2
 
 
+def test_a_repeated_frame_has_the_code_and_the_window_of_its_picture(portrait, photo, tmp_path):
+    """Two pictures in three frames; only pictures are encoded, also by a stage that was interrupted."""
+    shown = np.arange(21) * 2 // 3
+    again = np.r_[False, np.diff(shown) == 0]
+
+    def picture(number):
+        matrix = np.float32([[1, 0, 9 * np.sin(0.6 * number)], [0, 1, 2 * (number % 2)]])
+        return cv2.warpAffine(portrait, matrix, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+
+    path = tmp_path / "converted.mkv"
+    write_pictures(path, [picture(k) for k in shown], Fraction(30), encoder="ffv1")
+    encoded = []
+    asked = request(path, photo, tmp_path)
+    target, engine = open_target(asked), engine_of(asked)
+    analysis = obtain(asked, target, engine.needs)
+    (track,) = analysis.tracks
+    assert track.frames == len(shown)
+    encode, limit = engine.encode, 2
+
+    def counted(pictures):
+        if len(encoded) == limit:
+            raise InterruptedError
+        encoded.append(len(pictures))
+        return encode(pictures)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "encode", counted)
+        patch.setattr(latents, "BATCH", 3)
+        patch.setattr(latents, "CHECKPOINT", 4)
+        with pytest.raises(InterruptedError):
+            latents.prepare_latents(asked, target, analysis, engine)
+        limit = 99
+        latents.prepare_latents(asked, target, analysis, engine)
+    assert sum(encoded) == 14
+    rows = [analysis.at(track, i).data for i in range(len(shown))]
+    for before, row, repeat in zip(rows, rows[1:], again[1:], strict=False):
+        for name in ("latents", "window", "tones"):
+            assert np.array_equal(before[name], row[name]) == repeat, name
+
+
 def test_projection_says_what_it_costs(clip, photo, tmp_path):
     notes = []
     settings = ("invert.method=projector", "invert.steps=2")

@@ -22,7 +22,7 @@ from vidswap.run.rows import RowFile
 from vidswap.run.stored_info import decode_info
 from vidswap.types import F32, Need, Shot, Track, TrackFrame, VideoInfo
 
-FORMAT = 7
+FORMAT = 8
 """Raised with whatever pass one stores or computes otherwise: recipes do not name the code."""
 NAME = "analysis.json"
 MEASURED = 1 << 20

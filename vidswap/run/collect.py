@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vidswap.faces.embed import Embedder, five_points
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.faces.flow import FlowMeter
+from vidswap.faces.flow import FlowMeter, Step
 from vidswap.faces.landmarks import Landmarks, eye_distance
 from vidswap.faces.pose import PoseFit
 from vidswap.faces.track import Picture, eight_bit
@@ -179,7 +179,7 @@ class TrackWriter:
         seconds = self._info.seconds(picture.index)
         self._identify(growing, picture, found, seconds)
         if growing.collector is None:
-            return {}
+            return {"change": self._change(growing, picture, found.mesh)}
         box = growing.collector.footprint(found.mesh).clip(picture.width, picture.height)
         if min(box.width, box.height) < 2:
             return growing.last and {n: r for n, r in growing.last.items() if n != "mesh"}
@@ -193,6 +193,16 @@ class TrackWriter:
         step = growing.flow.step(picture.index, pixels, box, found.mesh)
         rows |= {"flow": step.flow, "change": step.change}
         return rows
+
+    def _change(self, growing: Growing, picture: Picture, mesh: F32) -> F32:
+        """What tells a repeated picture, where nothing else is asked for."""
+        left, top, right, bottom = bounds(mesh[:468])
+        room = 0.25 * eye_distance(mesh)
+        box = Box(int(left - room), int(top - room), int(right + room) + 1, int(bottom + room) + 1)
+        box = box.clip(picture.width, picture.height)
+        if min(box.width, box.height) < 2:
+            return Step.unknown().change
+        return growing.flow.step(picture.index, picture.rgb(box), box, mesh).change
 
     def _identify(
         self, growing: Growing, picture: Picture, found: Landmarks, seconds: float

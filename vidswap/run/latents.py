@@ -2,7 +2,8 @@
 
 Frames of chosen tracks are decoded once more, cropped with windows that are smooth in time, encoded,
 and the codes smoothed. What is done is kept in the work folder beside the analysis and never made
-again for the same encoder and recipe; an interrupted run goes on where it stopped.
+again for the same encoder and recipe; an interrupted run goes on where it stopped. Frames that repeat
+a picture have its code: encoded and smoothed are the distinct pictures only, as the analysis does it.
 """
 
 import hashlib
@@ -19,15 +20,19 @@ import numpy as np
 from vidswap.engines import SwapEngine
 from vidswap.engines.crops import quad_of, tones
 from vidswap.errors import ShapeError
+from vidswap.faces.repeats import pictures
 from vidswap.faces.track import eight_bit
 from vidswap.media.decode import open_reader
 from vidswap.media.frame import Frame
 from vidswap.ops import ffhq
+from vidswap.ops.ffhq import Window
 from vidswap.run.analysis import Analysis
 from vidswap.run.job import writing
 from vidswap.run.latents_smooth import (
+    SPAN,
     fine_layer,
     following_light,
+    held,
     measures,
     smoothed_codes,
     smoothed_colours,
@@ -78,9 +83,29 @@ class _Wanted:
     matrices: F64
     """(T, 2, 3) frame pixels → unit square."""
     moves: F64
-    """(T, k)"""
-    next: int
-    """First frame whose code is missing."""
+    """(n, k) of each picture."""
+    first: I64
+    """(n,) row of the first frame of each distinct picture."""
+    shown: I64
+    """(T,) picture that each frame shows."""
+    rows: int
+    """Pictures whose codes are there already."""
+
+    @property
+    def next(self) -> int:
+        """First frame whose code is missing."""
+        track = self.track
+        return track.start + int(self.first[self.rows]) if self.missing else track.stop
+
+    @property
+    def missing(self) -> int:
+        """Pictures without a code."""
+        return len(self.first) - self.rows
+
+    def repeats(self, index: int) -> bool:
+        """Whether a frame shows the picture of the frame before."""
+        row = index - self.track.start
+        return int(self.first[self.shown[row]]) != row
 
 
 def prepare_latents(
@@ -207,19 +232,21 @@ class _Stage:
             return self._analysis.meshes(track, track.start + start, track.start + stop)
 
         windows, moves = measures(meshes, track.frames)
-        seen = np.asarray(track.seen, np.float64)
-        matrices = steady(windows, self._seconds(track), seen, self._options)
-        return _Wanted(track, matrices, moves, track.start + rows)
+        first, shown = pictures(held(track.pose))
+        seen = np.asarray(track.seen, np.float64)[first]
+        windows = Window(*(part[first] for part in windows))
+        matrices = steady(windows, self._seconds(track, first), seen, self._options)
+        return _Wanted(track, matrices[shown], moves[first], first, shown, rows)
 
-    def _seconds(self, track: Track) -> F64:
-        return np.array([self._target.info.seconds(i) for i in range(track.start, track.stop)])
+    def _seconds(self, track: Track, rows: I64) -> F64:
+        return np.array([self._target.info.seconds(i) for i in (rows + track.start).tolist()])
 
     def _encode_frames(self, jobs: Sequence[_Wanted]) -> None:
         """Decode what is missing, in order, and append codes and colours track by track."""
         needed = _ranges([(j.next, j.track.stop) for j in jobs])
         total, done = sum(b - a for a, b in needed), 0
         size, waiting = self._engine.inversion.input_size, _Waiting(self._engine, self._store)
-        faces = sum(job.track.stop - job.next for job in jobs)
+        faces = sum(job.missing for job in jobs)
         coming, active = deque(sorted(jobs, key=lambda job: job.next)), list[_Wanted]()
         with open_reader(self._target.info, self._request.recipe.decode) as reader:
             for frame in chain.from_iterable(reader.frames(a, b) for a, b in needed):
@@ -227,6 +254,8 @@ class _Stage:
                     active.append(coming.popleft())
                 active = [job for job in active if frame.index < job.track.stop]
                 for job in active:
+                    if job.repeats(frame.index):
+                        continue
                     crop, colours = _crop(frame, job, self._analysis, size)
                     if not done and (cost := self._engine.inversion.cost(crop, faces)):
                         self._note("codes", cost)
@@ -244,20 +273,24 @@ class _Stage:
 
     def _finished(self, job: _Wanted, fine: int) -> Iterator[dict[str, Any]]:
         """Final rows of a track, in blocks."""
-        raw, track = self._store.raw(job.track.id), job.track
-        codes, colours = raw["codes"], raw["colours"][0 : track.frames]
-        seconds, options = self._seconds(track), self._options
-        trust = np.where(track.seen & colours.any((1, 2)), track.confidence, 0.0)
-        trust = trust.astype(np.float64)
+        raw, track, shown = self._store.raw(job.track.id), job.track, job.shown
+        codes, colours = raw["codes"], raw["colours"][0 : len(job.first)]
+        seconds, options = self._seconds(track, job.first), self._options
+        trust = np.where(track.seen, track.confidence, 0.0)[job.first]
+        trust = np.where(colours.any((1, 2)), trust, 0.0).astype(np.float64)
         options = following_light(options, colours, trust)
         skin = smoothed_colours(colours, trust, seconds, options)
-        start = 0
+        first = 0
         for block in smoothed_codes(
             lambda a, b: codes[a:b], job.moves, trust, seconds, options, fine
         ):
-            part = slice(start, start + len(block))
-            yield {"latents": block, "window": job.matrices[part], "tones": skin[part]}
-            start = part.stop
+            low, high = np.searchsorted(shown, (first, first + len(block))).tolist()
+            # Held pictures make many frames of a block.
+            for start in range(low, high, SPAN):
+                part = slice(start, min(start + SPAN, high))
+                latents = block[shown[part] - first]
+                yield {"latents": latents, "window": job.matrices[part], "tones": skin[shown[part]]}
+            first += len(block)
 
 
 class _Waiting:

@@ -14,7 +14,7 @@ from vidswap.ops.ffhq import Window
 from vidswap.ops.latent_smooth import smooth_latents
 from vidswap.ops.smooth import adaptive, fill, jump_energy, smooth
 from vidswap.recipe import SmoothOptions
-from vidswap.types import F32, F64
+from vidswap.types import F32, F64, Bool
 
 SPAN = 600
 """Frames whose codes are smoothed at once: memory must not grow with the track."""
@@ -50,6 +50,20 @@ def measures(meshes: Meshes, count: int) -> tuple[Window, F64]:
         points.append(windows.needed(block))
         moves.append(motion(block, fit))
     return windows.neutral_windows(np.concatenate(points)), np.concatenate(moves)
+
+
+def held(pose: F32) -> Bool:
+    """Which frames repeat the picture before: the analysis gives them its very mesh, hence its pose.
+
+    Args:
+        pose: (T, 3) of one track, as the analysis has it.
+
+    Returns:
+        (T,)
+    """
+    same = np.zeros(len(pose), np.bool_)
+    same[1:] = (pose[1:] == pose[:-1]).all(1)
+    return same
 
 
 def steady(rough: Window, seconds: F64, weights: F64, options: SmoothOptions) -> F64:

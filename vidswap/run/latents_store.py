@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from vidswap.run.rows import RowFile, Spool
 
-FORMAT = 1
+FORMAT = 2
+"""Raised with whatever is stored, or computed otherwise from the same key."""
 NAME = "state.json"
 Row = NDArray[np.generic]
 
