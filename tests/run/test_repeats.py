@@ -60,6 +60,16 @@ def test_raw_landmarks_stay_those_of_each_frame(converted):
     assert (moved > 0).all()
 
 
+def test_a_held_picture_is_one_without_appearance_too(tmp_path):
+    data = pytest.importorskip("skimage.data")
+    path = tmp_path / "held.mkv"
+    write_pictures(path, [data.astronaut()[:256, 96:352]] * 20, Fraction(30), encoder="ffv1")
+    recipe = Recipe(track=TrackOptions(samples=1))
+    (track,) = analyse(probe(path), recipe, tmp_path / "w", frozenset({"mesh"})).tracks
+    assert track.frames == 20
+    assert len(np.unique(track.pose, axis=0)) == 1
+
+
 def test_picked_rows():
     rows = PickedRows(np.arange(20.0)[:, None], np.array([0, 3, 4, 9, 19]))
     assert len(rows) == 5

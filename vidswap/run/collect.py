@@ -197,7 +197,8 @@ class TrackWriter:
     def _change(self, growing: Growing, picture: Picture, mesh: F32) -> F32:
         """What tells a repeated picture, where nothing else is asked for."""
         left, top, right, bottom = bounds(mesh[:468])
-        room = 0.25 * eye_distance(mesh)
+        # More than the meter looks at: its window must not leave the box, which trembles as landmarks do.
+        room = 0.5 * eye_distance(mesh)
         box = Box(int(left - room), int(top - room), int(right + room) + 1, int(bottom + room) + 1)
         box = box.clip(picture.width, picture.height)
         if min(box.width, box.height) < 2:
