@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
-from vidswap.types import F32, U8, Bool
+from vidswap.faces.vertices import LIPS_INNER
+from vidswap.types import F32, U8
 
 UPPER_LIDS = (
     (246, 161, 160, 159, 158, 157, 173),
@@ -20,6 +21,17 @@ LOWER_LIDS = (
     (7, 163, 144, 145, 153, 154, 155),
     (249, 390, 373, 374, 380, 381, 382),
 )
+CREASES = (
+    (247, 30, 29, 27, 28, 56, 190),
+    (467, 260, 259, 257, 258, 286, 414),
+)
+"""Above the upper lids, vertex by vertex."""
+OPEN = 0.17
+"""How far the jaw goes down, in outer-eye distances."""
+FINE = 2
+"""Parts of a pixel, each way, by which edges of eyes and mouth are drawn."""
+DARK, LASH = (50, 20, 20), (48, 30, 20)
+"""Colours of an open mouth, and of the edge of a lid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,7 @@ class Puppet:
         ).astype(np.float32)
         self._surface = self._points[: len(self._mesh.shape)]
         self._pose = fit_pose(self._mesh.shape, self._points, self._mesh.rigid)
+        self._hung, self._teeth = self._jaw(), self._mouth()
 
     def frame(self, act: Act) -> tuple[U8, F32]:
         """Draw one frame.
@@ -90,7 +103,7 @@ class Puppet:
         after[-2 * rings : -rings] = (
             0.5 * before[-2 * rings : -rings] + 0.5 * after[-2 * rings : -rings]
         )
-        picture = self._warp(before, after)
+        picture = self._warp(before, after, act)
         iris = self._points[len(surface) :] + np.repeat(
             [(after - before)[468], (after - before)[469]], 5, 0
         )
@@ -98,15 +111,29 @@ class Puppet:
 
     def _express(self, surface: F32, act: Act) -> F32:
         moved = surface.copy()
-        unit = self._pose.scale
         for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-            moved[list(upper)] += 0.92 * act.blink * (surface[list(lower)] - surface[list(upper)])
-        mouth = (surface[13] + surface[14]) / 2
-        lip = surface[14, 1]
-        below = np.clip((surface[:, 1] - lip + 0.02 * unit) / (0.05 * unit), 0, 1)
-        aside = np.exp(-(((surface[:, 0] - mouth[0]) / (0.42 * unit)) ** 2))
-        moved[:, 1] += act.jaw * 0.26 * unit * below * aside
+            moved[list(upper)] += act.blink * (surface[list(lower)] - surface[list(upper)])
+        moved[:, 1] += act.jaw * OPEN * self._pose.scale * self._hung
         return moved
+
+    def _jaw(self) -> F32:
+        """(V,) how far each vertex goes down with the jaw: lips as wholes, and nothing at their corners."""
+        surface, unit = self._surface, self._pose.scale
+        rim = surface[list(LIPS_INNER)]
+        left, right = rim[0, 0], rim[10, 0]
+        upper, lower = (line[np.argsort(line[:, 0])] for line in (rim[:11], rim[10:]))
+        high, low = (np.interp(surface[:, 0], *line[:, :2].T) for line in (upper, lower))
+        deep = (surface[:, 1] - (high + low) / 2) / unit
+        below = np.clip(deep / 0.02, 0, 1)
+        below[list(LIPS_INNER[1:10])] = 0
+        below[list(LIPS_INNER[11:])] = 1
+        aside = (surface[:, 0] - (left + right) / 2) / unit
+        within = np.clip(1 - np.abs(2 * aside * unit / (right - left)) ** 2.6, 0, 1)
+        # Away from the lips the skin follows more widely.
+        far = np.clip(deep / 0.3, 0, 1)
+        wide = np.exp(-((aside / 0.42) ** 2))
+        hung: F32 = (below * ((1 - far) * within + far * wide)).astype(np.float32)
+        return hung
 
     def _turn(self, surface: F32, act: Act) -> F32:
         yaw, pitch, roll = (math.radians(a) for a in (-act.yaw, act.pitch, act.roll))
@@ -127,44 +154,83 @@ class Puppet:
         result: F32 = ((surface - neck) @ (about_z @ about_x @ about_y).T + neck).astype(np.float32)
         return result
 
-    def _warp(self, before: F32, after: F32) -> U8:
+    def _warp(self, before: F32, after: F32, act: Act) -> U8:
+        """The whole picture; eyes and mouth, whose edges would be jagged, drawn finer and averaged."""
         height, width = self._rgb.shape[:2]
-        mesh = self._mesh
+        origin = before.copy()
+        for upper, crease in zip(UPPER_LIDS, CREASES, strict=True):
+            # A lid that comes down is skin from above its lashes, which are drawn on its edge anew.
+            away = before[list(crease)] - before[list(upper)]
+            origin[list(upper)] += 0.55 * min(3 * act.blink, 1.0) * away
+        picture = self._drawn(origin, after, (0, 0, int(width), int(height)), 1)
+        for part in self._mesh.openings:
+            spots = np.concatenate([before[part.ravel(), :2], after[part.ravel(), :2]])
+            x0, y0 = np.clip(np.floor(spots.min(0)).astype(int) - 3, 0, (width, height)).tolist()
+            x1, y1 = np.clip(np.ceil(spots.max(0)).astype(int) + 4, 0, (width, height)).tolist()
+            fine = self._drawn(origin, after, (x0, y0, x1, y1), FINE)
+            picture[y0:y1, x0:x1] = cv2.resize(
+                fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA
+            )
+        for upper in UPPER_LIDS:
+            self._lashes(picture, after[list(upper), :2], act.blink)
+        return picture
+
+    def _drawn(self, before: F32, after: F32, box: tuple[int, int, int, int], fine: int) -> U8:
+        """(h·fine, w·fine, 3) a part (left, top, right, bottom) of the picture."""
+        mesh, (left, top, right, bottom) = self._mesh, box
+        size = ((bottom - top) * fine, (right - left) * fine)
         depth = -after[mesh.triangles, 2].mean(1)
         order = np.lexsort((depth, mesh.labels <= MOUTH))
-        tri = rasterise(after[:, :2], mesh.triangles, (int(height), int(width)), order)
-        table = affine(after[:, :2], mesh.triangles, before[:, :2][mesh.triangles])
-        yy, xx = np.mgrid[0:height, 0:width].astype(np.float32)
+        corner = before[:, :2][mesh.triangles]
+        # Of a pixel that is divided the parts lie around its centre.
+        spots = ((after[:, :2] - (left, top) + 0.5) * fine - 0.5).astype(np.float32)
+        tri = rasterise(spots, mesh.triangles, size, order)
+        table = affine(spots, mesh.triangles, corner)
+        yy, xx = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
         inside = tri >= 0
         plane = table[tri[inside]]
         place = plane[..., 0] * xx[inside, None] + plane[..., 1] * yy[inside, None] + plane[..., 2]
         # Slivers cover pixels whose centre they miss: their planes must not run away there.
-        corner = before[:, :2][mesh.triangles]
         place = np.clip(place, corner.min(1)[tri[inside]], corner.max(1)[tri[inside]])
-        where = np.dstack([xx, yy])
+        own = ((np.dstack([xx, yy]) + 0.5) / fine - 0.5 + (left, top)).astype(np.float32)
+        where = own.copy()
         where[inside] = place
         # The mouth opens below teeth that stay with the upper jaw; what comes into view is dark.
         hole = inside & (mesh.labels[np.maximum(tri, 0)] == MOUTH)
-        shift = (after - before)[13, :2]
-        where[hole] = np.dstack([xx, yy])[hole] - shift
+        where[hole] = (own - (after - before)[13, :2])[hole]
         picture = cv2.remap(
             self._rgb, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        picture[hole & self._below_teeth(where, before)] = (58, 22, 24)
-        softened = cv2.GaussianBlur(picture, (0, 0), 1.0)
-        picture[hole] = softened[hole]
+        if hole.any():
+            teeth = cv2.remap(self._teeth, where, None, cv2.INTER_LINEAR)[..., None]
+            mixed = teeth * picture + (1 - teeth) * np.array(DARK, np.float32)
+            picture[hole] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)[hole]
         return picture
 
-    def _below_teeth(self, where: F32, before: F32) -> Bool:
-        chosen = np.flatnonzero(self._mesh.labels == MOUTH)
-        teeth = (
-            rasterise(before[:, :2], self._mesh.triangles, (where.shape[0], where.shape[1]), chosen)
-            >= 0
+    def _mouth(self) -> F32:
+        """(H, W) [0, 1] where the portrait's own mouth is open, soft at the edge."""
+        height, width = self._rgb.shape[:2]
+        opening = np.zeros((height, width), np.uint8)
+        for triangle in self._surface[self._mesh.openings[-1], :2]:
+            cv2.fillConvexPoly(opening, np.round(triangle).astype(np.int32), 255)
+        soft = max(0.012 * float(self._pose.scale), 0.6)
+        result: F32 = cv2.GaussianBlur(opening, (0, 0), soft) / np.float32(255)
+        return result
+
+    def _lashes(self, picture: U8, lid: F32, blink: float) -> None:
+        """A dark line along the edge of a lid that comes down."""
+        wide = 0.03 * float(self._pose.scale)
+        cover = np.zeros(picture.shape[:2], np.uint8)
+        line = np.round(lid * 16).astype(np.int32)
+        cv2.polylines(cover, [line], False, 255, max(round(wide), 1), cv2.LINE_AA, 4)
+        low = np.maximum(np.floor(lid.min(0) - 4 * wide).astype(int), 0)
+        high = np.ceil(lid.max(0) + 4 * wide).astype(int) + 1
+        at = slice(low[1], high[1]), slice(low[0], high[0])
+        share = cv2.GaussianBlur(cover[at], (0, 0), max(0.4 * wide, 0.5))[..., None]
+        share = share * np.float32(0.75 * min(3 * blink, 1.0) / 255)
+        picture[at] = ((1 - share) * picture[at] + share * np.array(LASH, np.float32) + 0.5).astype(
+            np.uint8
         )
-        inside = cv2.remap(
-            teeth.astype(np.uint8), where, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
-        )
-        return inside == 0
 
     def _camera(self, picture: U8, mesh: F32, act: Act) -> tuple[U8, F32]:
         width, height = self._size
