@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.regions import depth_inside, features, smoothstep
+from vidswap.engines.mesh.regions import depth_inside, features, lip_zone, smoothstep
 from vidswap.types import F32, U8, U16
 
 SIZE = 128
@@ -49,6 +49,8 @@ def usual_looks(static: Mapping[str, NDArray[np.generic]]) -> Looks | None:
     # Eyes, brows and lips move against the layout more than samples tell.
     lively = 0.5 * cv2.GaussianBlur(features(SIZE, 0.03), (0, 0), 2)
     unknown = 1 - smoothstep(0.15, 0.4, seen) * smoothstep(0.0, 0.03, depth_inside(SIZE))
+    # Nor do teeth tell what an open mouth is like that is dark.
+    unknown = np.maximum(unknown, lip_zone(SIZE))
     tolerance = LEAST + 2.5 * cv2.dilate(spread, np.ones((3, 3))) + lively + 5 * unknown
     return Looks(np.log(texture + LIFT).astype(np.float32), tolerance.astype(np.float32))
 
