@@ -10,7 +10,7 @@ from scipy.ndimage import map_coordinates
 
 from vidswap.engines.mesh.maps import Maps, Window
 from vidswap.engines.mesh.plan import held_extents, lip_gain, parted
-from vidswap.engines.mesh.strips import Grid, padded, strips
+from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER
 from vidswap.types import Box
@@ -68,7 +68,7 @@ def test_only_what_moves_is_moved_and_just_as_a_whole_remap_would(grid):
 def test_strips_cover_every_pixel_once_and_place_exactly(grid):
     rng = np.random.default_rng(1)
     coarse = rng.normal(0, 1, (*grid.count(SIZE), 2)).astype(np.float32)
-    planes = padded(*cv2.split(coarse))
+    planes = rows_of(cv2.split(coarse), grid, SIZE[1])
     exact, fast = np.full((*SIZE, 2), np.nan, np.float32), np.full((*SIZE, 2), np.nan, np.float32)
     wanted = np.ones(coarse.shape[:2], bool)
     for strip in strips(wanted, SIZE, grid, 3000):

@@ -241,14 +241,13 @@ def rasterise(
         (H, W) triangle indices, -1 where nothing was drawn.
     """
     picture = np.full(size, -1, np.int32)
-    corner = points[triangles]
-    edges = corner - np.roll(corner, 1, axis=1)
-    twice = np.abs(edges[:, 0, 0] * edges[:, 1, 1] - edges[:, 0, 1] * edges[:, 1, 0])
+    x, y = points.T[:, triangles.T]
+    across, down = x - x[[2, 0, 1]], y - y[[2, 0, 1]]
+    twice = np.abs(across[0] * down[1] - across[1] * down[0])
     # OpenCV draws long spikes for triangles that are thinner than its fixed-point grid.
-    across, down = edges.transpose(2, 1, 0)
     thin = twice < 0.2 * np.sqrt((across * across + down * down).max(0))
     chosen = order[~thin[order]]
-    fixed = np.round(corner[chosen] * 16).astype(np.int32)
+    fixed = np.round(points * 16).astype(np.int32)[triangles[chosen]]
     fill, line = cv2.fillConvexPoly, cv2.LINE_8
     for index, triangle in zip(chosen.tolist(), fixed, strict=True):
         fill(picture, triangle, index, line, 4)

@@ -8,10 +8,10 @@ import numpy as np
 
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
-from vidswap.engines.mesh.strips import Grid, padded, strips
+from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.types import F32, U8, U16
 
-STRIP = 1 << 15
+STRIP = 1 << 14
 """Pixels blended at a time, about: few enough for all that belongs to them to stay in the cache."""
 REACH, WEIGHT = 2, 81
 """What is no grain: the mean of 3 x 3 means of 3 x 3 pixels. How far it reaches, and pixels in that sum."""
@@ -56,7 +56,7 @@ def blend(
     # The texture's levels and its cover reach up to 255.
     gain = slow.gain * np.float32(top / 255)
     places = cv2.split(slow.uv * len(level) - np.float32(0.5))
-    sharp = padded(*places, slow.alpha / np.float32(255))
+    sharp = rows_of((*places, slow.alpha / np.float32(255)), grid, part.shape[1])
     missing = _missing(cells, slow, plan, shut, extent, grid.step) * np.float32(top)
     faded = missing * slow.wide[..., None]
     grain = Grain(part, plan.grain) if plan.grain > 0.02 else None

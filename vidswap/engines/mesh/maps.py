@@ -220,13 +220,13 @@ class Window:
     @classmethod
     def around(cls, alpha: F32, grid: Grid) -> "Window | None":
         """Bounding cells of a coarse alpha with a margin of two; None when it is empty."""
-        rows, cols = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-        if not len(rows):
+        left, top, across, down = cv2.boundingRect((alpha > 0).view(np.uint8))
+        if not across:
             return None
         height, width = alpha.shape
         return cls(
-            max(int(rows[0]) - 2, 0), min(int(rows[-1]) + 3, height),
-            max(int(cols[0]) - 2, 0), min(int(cols[-1]) + 3, width), grid,
+            max(top - 2, 0), min(top + down + 2, height),
+            max(left - 2, 0), min(left + across + 2, width), grid,
         )  # fmt: skip
 
     def cells(self, values: F32) -> F32:

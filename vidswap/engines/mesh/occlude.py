@@ -19,7 +19,7 @@ LEAST = 0.16
 LOW = 0.6
 """Where an occluder ends, against the tolerance."""
 SAMPLES = 2048
-"""Cells, about, that exposure and a side light are fitted to."""
+"""Cells, at the most, that exposure and a side light are fitted to."""
 SMALLEST = 0.012
 """Smallest occluder, as a share of the visible face."""
 CLOSED = 25
@@ -93,7 +93,7 @@ def _flatten(away: list[F32], known: NDArray[np.bool_]) -> None:
     """Take a robust plane off each of the differences (h, w), in place."""
     # A plane has three numbers for each colour: some thousands of cells tell them.
     place = np.flatnonzero(known)
-    place = place[:: max(len(place) // SAMPLES, 1)]
+    place = place[:: -(-len(place) // SAMPLES)]
     height, width = known.shape
     rows, cols = np.divmod(place.astype(np.int32), np.int32(width))
     values = np.stack([a.ravel()[place] for a in away])

@@ -13,7 +13,7 @@ from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
-from vidswap.engines.mesh.strips import Grid, padded, strips
+from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.types import F32, U8, U16, TargetFace
 
@@ -80,13 +80,14 @@ def _uncover(plan: MeshPlan, maps: Maps, cells: U8 | U16, window: Window) -> boo
 def _move(rgb: U8 | U16, maps: Maps, grid: Grid) -> U8 | U16:
     """The target with its features at their new places; pixels that do not move stay bit-equal."""
     out = rgb.copy()
-    shift = padded(*cv2.split(maps.shift))
-    restless = np.abs(shift).max(0)[1:-1, 1:-1] >= STILL
+    planes = cv2.split(maps.shift)
+    restless = np.maximum(*map(np.abs, planes)) >= STILL
+    places = rows_of(planes, grid, rgb.shape[1])
+    # Where pixels come from is as straight between two cells as how far they move.
+    places[0] += np.arange(rgb.shape[1], dtype=np.float32)
+    places[1] += grid.middles(places.shape[1])[:, None]
     for strip in strips(restless, (rgb.shape[0], rgb.shape[1]), grid, MOVED):
-        rows, columns = strip.at
-        x, y = strip.place(shift)
-        x += np.arange(columns.start, columns.stop, dtype=np.float32)
-        y += np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+        x, y = strip.place(places)
         out[strip.at] = cv2.remap(rgb, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return out
 
@@ -117,5 +118,6 @@ def _slow(
     *lids, lips = (s * z for s, z in zip((*shut, *apart), cv2.split(plan.zones), strict=True))
     shut_lids = np.maximum(*lids)
     alpha, closed = (share * np.float32(strength) for share in shares)
-    alpha *= 1 - laid(np.maximum(shut_lids, lips))
-    return Slow(uv, gain, alpha, closed * laid((1 - shut_lids) * plan.wide))
+    narrow, wide = 1 - np.maximum(shut_lids, lips), (1 - shut_lids) * plan.wide
+    narrow, wide = cv2.split(laid(cv2.merge([narrow, wide])))
+    return Slow(uv, gain, alpha * narrow, closed * wide)
