@@ -32,6 +32,8 @@ UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
 """(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
+REACH = 6
+"""Cells: more than any filter of the skin's maps reaches."""
 TURNED = 0.57, 0.73
 """Sine of yaw from which the far side goes and at which it has gone: 35° and 47°."""
 
@@ -115,32 +117,48 @@ def coarse_maps(
     # Rings first: whatever is skin lies in front of them.
     order = np.lexsort((-far, mesh.labels <= MOUTH))
     triangle = rasterise(points, corner, grid.count(size), order)
-    values = np.concatenate([mesh.uv, g.source - g.moved, g.facing[:, None]], 1)
-    u, v, across, down, facing = _planes(points, corner, values.T, triangle)
+    values = np.concatenate([mesh.uv, g.facing[:, None], g.source - g.moved], 1)
+    table = _planes(points, corner, values.T)
     # What no triangle covers has the last place of any table.
-    skin = np.append(mesh.labels <= MOUTH, False)[triangle]
+    place = triangle.astype(np.intp)
+    skin = np.append(mesh.labels <= MOUTH, False).take(place, mode="wrap")
+    across, down = _laid(table[:, 3:], place, (slice(0, len(place)), slice(0, place.shape[1])))
+    # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
+    shift = cv2.GaussianBlur(cv2.merge([across, down]), (0, 0), 1.5)
+    shift = np.asarray(cv2.copyTo(shift, (triangle >= 0).view(np.uint8)), np.float32)
+    # All else is about skin, which lies on half of the cells.
+    part = _around(skin)
+    u, v, facing = _laid(table[:, :3], place, part)
+    skin = skin[part]
     alpha = skin * smoothstep(0.12, 0.42, facing)
     open_ = alpha * (1 - _folds(u, v, skin, texture))
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
-    # Where the cheek hides the oval the move jumps; the target's outline must not tear for it.
-    shift = cv2.GaussianBlur(cv2.merge([across, down]), (0, 0), 1.5)
-    shift = np.asarray(cv2.copyTo(shift, (triangle >= 0).view(np.uint8)), np.float32)
-    return Maps(cv2.merge([u, v]), shift, alpha, closed)
+    found = np.zeros((*place.shape, 2), np.float32), *np.zeros((2, *place.shape), np.float32)
+    for whole, inner in zip(found, (cv2.merge([u, v]), alpha, closed), strict=True):
+        whole[part] = inner
+    uv, alpha, closed = found
+    return Maps(uv, shift, alpha, closed)
 
 
-def _planes(points: F32, triangles: I32, values: F32, index: I32) -> F32:
-    """Vertex values at cells, each on the plane of its triangle.
+def _around(skin: Bool) -> tuple[slice, slice]:
+    """Rows and columns of the cells with skin, and as far around as what is worked out on them reaches."""
+    x, y, width, height = cv2.boundingRect(skin.view(np.uint8))
+    rows = slice(max(y - REACH, 0), min(y + height + REACH, skin.shape[0]))
+    return rows, slice(max(x - REACH, 0), min(x + width + REACH, skin.shape[1]))
+
+
+def _planes(points: F32, triangles: I32, values: F32) -> F32:
+    """Planes of vertex values over each triangle.
 
     Args:
         points: (N, 2) in cells.
         triangles: (M, 3) vertex indices.
         values: (D, N) of each vertex.
-        index: (h, w) triangle of each cell, -1 for none.
 
     Returns:
-        (D, h, w), 0 where there is none.
+        (5, D, M + 1) slopes across and down, offset, lowest and highest value; the last is nothing.
     """
     corners = values[:, triangles.T]
     first, second, third = corners.transpose(1, 0, 2)
@@ -148,13 +166,26 @@ def _planes(points: F32, triangles: I32, values: F32, index: I32) -> F32:
     table[:3, :, :-1] = planes(points, triangles, corners.astype(np.float64))
     table[3, :, :-1] = np.minimum(np.minimum(first, second), third)
     table[4, :, :-1] = np.maximum(np.maximum(first, second), third)
-    rows = np.arange(index.shape[0], dtype=np.float32)[:, None]
-    columns = np.arange(index.shape[1], dtype=np.float32)
-    place = index.astype(np.intp)
-    result = np.empty((len(values), *index.shape), np.float32)
+    return table
+
+
+def _laid(table: F32, index: NDArray[np.intp], part: tuple[slice, slice]) -> F32:
+    """Values at some cells, each on the plane of its triangle.
+
+    Args:
+        table: (5, D, M + 1) from ``_planes``.
+        index: (h, w) triangle of each cell, -1 for none.
+        part: Rows and columns.
+
+    Returns:
+        (D, rows, columns), 0 where there is none.
+    """
+    rows, columns = (np.arange(p.start, p.stop, dtype=np.float32) for p in part)
+    place = np.ascontiguousarray(index[part])
+    result = np.empty((table.shape[1], *place.shape), np.float32)
     for value, across, down, offset, low, high in zip(result, *table, strict=True):
         np.multiply(across.take(place), columns, out=value)
-        value += down.take(place) * rows
+        value += down.take(place) * rows[:, None]
         value += offset.take(place)
         # A sliver covers cells whose centre it misses: its plane must not run away there.
         np.maximum(value, low.take(place), out=value)
