@@ -39,3 +39,15 @@ def test_a_lesser_jump_counts_where_it_would_draw_a_line(times, dark):
     assert (found[:, 9:11] > 0.9).all() == (dark and times > 1)
     assert not found[:, :7].any()
     assert not found[:, 13:].any()
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.7])
+def test_a_line_is_found_wherever_it_lies_between_two_cells(place):
+    """As under a lower lip, where the shadow lies nearer to the lip."""
+    u, v = squeezed(2 * SQUEEZE)
+    texture = np.full((256, 256, 4), 150, np.uint8)
+    between = 256 * (u[0, 10] - u[0, 9])
+    middle = 256 * u[0, 9] + place * between
+    texture[:, round(middle - 0.12 * between) : round(middle + 0.12 * between)] = 60
+    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    assert (found[:, 9:11] > 0.9).all()

@@ -20,6 +20,8 @@ FOLD = 4.0
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
 SQUEEZE, LINE = 1.5, (1.0, 8.0)
 """Times the usual step from which on skin may lie unseen, and levels from which and at which it counts then."""
+BETWEEN = 0.3, 0.5, 0.7
+"""Places between two cells at which what would be drawn is looked at: a line may lie anywhere there."""
 JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 """Where skin juts out, half width, top and bottom in the layout: the nose, and the lower lip above the chin."""
 AWAKE = 0.6
@@ -225,16 +227,17 @@ def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> F32:
 
 
 def _line(luma: U8, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:
-    """(K,) levels by which a small texture is darker or lighter halfway between two places than at either."""
+    """(K,) levels by which a small texture is darker or lighter somewhere between two places than at either."""
 
-    def at(u: F32, v: F32) -> F32:
-        x, y = (np.clip(c * len(luma), 0, len(luma) - 1).astype(np.intp) for c in (u, v))
+    def at(share: float) -> F32:
+        x, y = (a + np.float32(share) * (b - a) for a, b in zip(one, other, strict=True))
+        x, y = (np.clip(c * len(luma), 0, len(luma) - 1).astype(np.intp) for c in (x, y))
         return luma[y, x].astype(np.float32)
 
-    first, last = at(*one), at(*other)
-    between = at((one[0] + other[0]) / 2, (one[1] + other[1]) / 2)
-    darker = np.minimum(first, last) - between
-    return np.maximum(darker, between - np.maximum(first, last))
+    ends = at(0.0), at(1.0)
+    between = [at(share) for share in BETWEEN]
+    darker = np.minimum(*ends) - np.minimum.reduce(between)
+    return np.maximum(darker, np.maximum.reduce(between) - np.maximum(*ends))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from vidswap.types import F32, U8, U16, TargetFace
 
 RIM = 0.013, 0.034
 """How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
+AROUND = 0.018
+"""And how far around it they shine through where the drawn lips, parted, leave off."""
 SHADOW = 0.5
 """Log loss of brightness of what could be taken for lips between the drawn ones."""
 SLOPE = 0.02, 0.35
@@ -174,8 +176,9 @@ def recolour_lips(
     points = g.moved - origin
     rim = points[list(LIPS_INNER)]
     size, width = np.array(part.shape[1::-1]), float(np.ptp(g.moved[:, 0]))
-    low = np.clip(np.floor(rim.min(0)).astype(int) - 2, 0, size)
-    high = np.clip(np.ceil(rim.max(0)).astype(int) + 3, 0, size)
+    room = int(AROUND * width) + 2
+    low = np.clip(np.floor(rim.min(0)).astype(int) - room, 0, size)
+    high = np.clip(np.ceil(rim.max(0)).astype(int) + room + 1, 0, size)
     if not plan.lips.any() or (high - low < 5).any():
         return
     view = part[low[1] : high[1], low[0] : high[0]]
@@ -225,9 +228,11 @@ def _zones(rim: F32, size: NDArray[np.int64], width: float) -> tuple[F32, F32, F
     """(h, w) [0, 1] where the target's lips are seen, where there is room for shadow, and the opening."""
     opening = np.zeros(size[::-1], np.uint8)
     cv2.fillPoly(opening, [np.round(rim * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    deep = cv2.distanceTransform(opening, cv2.DIST_L2, 3) / np.float32(width)
+    deep, beyond = (
+        cv2.distanceTransform(v, cv2.DIST_L2, 3) / np.float32(width) for v in (opening, ~opening)
+    )
     inside = opening / np.float32(255)
-    near = (1 - smoothstep(*RIM, deep)) * inside
+    near = (1 - smoothstep(*RIM, deep)) * (1 - smoothstep(0.3 * AROUND, AROUND, beyond))
     # Lips round off into the mouth: its shadow begins at nothing.
     deepest = float(deep.max())
     slope = max(min(SLOPE[0], SLOPE[1] * deepest), 1e-6)
