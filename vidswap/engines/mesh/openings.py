@@ -183,34 +183,46 @@ def recolour_lips(
         return
     view = part[low[1] : high[1], low[0] : high[0]]
     down, across = np.arange(low[1], high[1]) // step, np.arange(low[0], high[0]) // step
-    near, dark, inside = (
-        v * share[np.ix_(down, across)] for v in _zones(rim - low, high - low, width)
-    )
+    given = share[down[:, None], across]
+    near, dark, inside = (v * given for v in _zones(rim - low, high - low, width))
     at = np.flatnonzero(np.maximum(near, dark) > 0.02)
     if not len(at):
         return
     rows, columns = np.divmod(at.astype(np.int32), np.int32(view.shape[1]))
     near, dark = near.ravel()[at], dark.ravel()[at]
     top = np.float32(255 if part.dtype == np.uint8 else 65535)
-    own = view[rows, columns] / top
+    own = _taken(view, at) / top
     # Highlights are a part of the lip they lie on.
     near_by = 2 * int(width / 120) + 1
     blurred = cv2.blur(view.astype(np.float32), (near_by, near_by))
-    seen = Seen.of(own, blurred.reshape(-1, 3)[at] / top)
-    line = rim[[0, 10]] - low
-    middle = np.interp(columns, *line[np.argsort(line[:, 0])].T)
-    below = smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
-    log = np.zeros((len(at), 3), np.float32)
+    seen = Seen.of(own, _taken(blurred, at) / top)
+    below = _below(rim - low, rows.astype(np.float32), columns.astype(np.float32))
+    log = np.zeros((3, len(at)), np.float32)
     alike = np.zeros(len(at), np.float32)
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        lip = part[y, x] / top
-        log += (near * half)[:, None] * _lip_change(seen, lip, gain)
+        lip = part[y, x].T / top
+        log += near * half * _lip_change(seen, lip, gain)
         if dark.any():
             alike += half * _like_lips(seen, lip, gain)
     most = float((alike * inside.ravel()[at]).sum() / max(inside.sum(), 1.0))
-    log -= np.float32(_shadow(plan, most)) * (dark * alike)[:, None]
-    view[rows, columns] = np.clip(own * np.exp(log) * top + 0.5, 0, top).astype(part.dtype)
+    log -= np.float32(_shadow(plan, most)) * (dark * alike)
+    drawn = np.exp(log, out=log)
+    drawn *= own * top
+    view[rows, columns] = np.clip(drawn + np.float32(0.5), 0, top).astype(part.dtype).T
+
+
+def _below(rim: F32, rows: F32, columns: F32) -> F32:
+    """(N,) [0, 1] how far pixels lie below the line from corner to corner."""
+    (x0, y0), (x1, y1) = sorted(rim[[0, 10]].tolist())
+    slope = (y1 - y0) / max(x1 - x0, 1e-6)
+    middle = y0 + slope * (np.clip(columns, x0, x1) - x0)
+    return smoothstep(-0.3, 0.3, (rows - middle) / (np.ptp(rim[:, 1]) + 4))
+
+
+def _taken(picture: U8 | U16 | F32, at: NDArray[np.intp]) -> U8 | U16 | F32:
+    """(3, N) of some pixels of an (h, w, 3) picture: long rows, as NumPy is slow on threes."""
+    return np.stack([channel.take(at) for channel in cv2.split(picture)])
 
 
 def _shadow(plan: MeshPlan, most: float) -> float:
@@ -221,7 +233,8 @@ def _shadow(plan: MeshPlan, most: float) -> float:
 
 def _between(low: float, high: float, value: float) -> float:
     """``smoothstep`` of a number."""
-    return float(smoothstep(low, high, np.array([value], np.float32))[0])
+    t = min(max((value - low) / (high - low), 0.0), 1.0)
+    return t * t * (3 - 2 * t)
 
 
 def _zones(rim: F32, size: NDArray[np.int64], width: float) -> tuple[F32, F32, F32]:
@@ -245,7 +258,7 @@ class Seen:
     """N pixels of a mouth, in what both lips are compared by."""
 
     hue: F32
-    """(N, 3) log colour without its brightness."""
+    """(3, N) log colour without its brightness."""
     light: F32
     """(N,) brightness around each, in [0, 1]."""
     mean: F32
@@ -255,37 +268,37 @@ class Seen:
 
     @classmethod
     def of(cls, own: F32, around: F32) -> "Seen":
-        """From (N, 3) colours in [0, 1], and the means around them."""
+        """From (3, N) colours in [0, 1], and the means around them."""
         log = np.log(own + np.float32(0.02))
-        return cls(log - _luma(log)[:, None], _luma(around), around.mean(1), _redness(around))
+        return cls(log - _luma(log), _luma(around), around.mean(0), _redness(around))
 
 
 def _luma(colours: F32) -> F32:
-    """(N,) of (N, 3)."""
-    # No matrix product: for so many rows it would wake BLAS's threads, which then wait busily.
-    result: F32 = colours[:, 0] * LUMA[0] + colours[:, 1] * LUMA[1] + colours[:, 2] * LUMA[2]
+    """(N,) of (3, N)."""
+    # No matrix product: for so many columns it would wake BLAS's threads, which then wait busily.
+    result: F32 = colours[0] * LUMA[0] + colours[1] * LUMA[1] + colours[2] * LUMA[2]
     return result
 
 
 def _lip_change(seen: Seen, middle: F32, gain: F32) -> F32:
-    """(N, 3) log gain of pixels, as far as what is seen around them is a lip with (M, 3) in its middle."""
+    """(3, N) log gain of pixels, as far as what is seen around them is a lip with (3, M) in its middle."""
     usual = median(_redness(middle))
     # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
     least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
     lip = smoothstep(0.15, 0.75, (seen.red - least) / max(usual - least, 0.05))
     # In the shadow of the mouth a lip is redder than in the light: paler, it would be a grey line, so
     # that it changes its brightness only.
-    lit = smoothstep(*SHADED, seen.mean / max(median(middle.mean(1)), 0.02))
+    lit = smoothstep(*SHADED, seen.mean / max(median(middle.mean(0)), 0.02))
     # However pale the drawn lips are: a lip that is not red is no lip, but an edge of it.
     pale = min(MOST_LOSS * usual / max(float(gain[1] - gain[0]), 1e-3), 1.0)
-    drawn = np.log(np.median(middle, 0) + 0.02) + max(pale, 0.0) * gain
-    hue = (drawn - drawn @ LUMA).astype(np.float32) - seen.hue
-    result: F32 = lip[:, None] * (gain @ LUMA + lit[:, None] * hue)
+    drawn = np.log(np.array([median(c) for c in middle]) + 0.02) + max(pale, 0.0) * gain
+    hue = (drawn - drawn @ LUMA).astype(np.float32)[:, None] - seen.hue
+    result: F32 = lip * (gain @ LUMA + lit * hue)
     return result
 
 
 def _like_lips(seen: Seen, middle: F32, gain: F32) -> F32:
-    """(N,) [0, 1] how far pixels look like the drawn lip, whose (M, 3) are the target's.
+    """(N,) [0, 1] how far pixels look like the drawn lip, whose (3, M) are the target's.
 
     Teeth do not: they are less red. Neither does what is darker already, nor a highlight.
     """
@@ -297,8 +310,8 @@ def _like_lips(seen: Seen, middle: F32, gain: F32) -> F32:
 
 
 def _redness(colour: F32) -> F32:
-    """(N,) log red against green of (N, 3) in [0, 1]."""
-    result: F32 = np.log((colour[:, 0] + 0.03) / (colour[:, 1] + 0.03))
+    """(N,) log red against green of (3, N) in [0, 1]."""
+    result: F32 = np.log((colour[0] + 0.03) / (colour[1] + 0.03))
     return result
 
 
