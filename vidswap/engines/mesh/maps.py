@@ -228,16 +228,14 @@ def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> F32:
 
 def _line(luma: U8, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:
     """(K,) levels by which a small texture is darker or lighter somewhere between two places than at either."""
-
-    def at(share: float) -> F32:
-        x, y = (a + np.float32(share) * (b - a) for a, b in zip(one, other, strict=True))
-        x, y = (np.clip(c * len(luma), 0, len(luma) - 1).astype(np.intp) for c in (x, y))
-        return luma[y, x].astype(np.float32)
-
-    ends = at(0.0), at(1.0)
-    between = [at(share) for share in BETWEEN]
-    darker = np.minimum(*ends) - np.minimum.reduce(between)
-    return np.maximum(darker, np.maximum.reduce(between) - np.maximum(*ends))
+    side, shares = len(luma), np.array((0, *BETWEEN, 1), np.float32)[:, None]
+    x, y = (
+        np.clip((a + shares * (b - a)) * side, 0, side - 1).astype(np.int32)
+        for a, b in zip(one, other, strict=True)
+    )
+    first, *between, last = luma.ravel().take(y * side + x).astype(np.float32)
+    darker = np.minimum(first, last) - np.minimum.reduce(between)
+    return np.maximum(darker, np.maximum.reduce(between) - np.maximum(first, last))
 
 
 @dataclass(frozen=True, slots=True)
