@@ -302,6 +302,29 @@ def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, meshed, sc
     assert narrow[0][1] < narrow[1][1] < after
 
 
+def test_a_narrow_eye_is_not_opened_as_eagerly_as_a_wide_one(meshed, scene):
+    """Its own lids say little of how it moves; a wide one's say all of it."""
+    engine, _, plan = meshed
+    face = scene.face(engine, plan, 0)
+
+    def farther(usual):
+        """Px by which the image-left eye, a fifth wider open than usual, is opened farther yet."""
+        opened = face.at.mesh.copy()
+        for eye, own in zip(EYES, aperture(opened), strict=True):
+            rim = list(eye)
+            middle = opened[rim, 1].mean()
+            opened[rim, 1] = middle + 1.2 * usual / own * (opened[rim, 1] - middle)
+        at = replace(face, at=replace(face.at, mesh=opened))
+        eager = replace(plan, usual=np.full(2, usual, np.float32))
+        drawn, kept = (
+            geometry(at, replace(eager, wider=share * plan.wider), engine._mesh, 1.0).moved
+            for share in (1, 0)
+        )
+        return float(((drawn[145] - drawn[159]) - (kept[145] - kept[159]))[1])
+
+    assert farther(0.3) == pytest.approx(2 * farther(0.15), rel=0.25)
+
+
 def test_a_shadow_of_the_photo_is_lightened_and_the_lit_half_stays(mesh):
     size = 512
     rng = np.random.default_rng(3)

@@ -27,9 +27,10 @@ JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 AWAKE = 0.6
 """Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
 opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
-EAGER = 0.65
-"""By how much more than the target's lids from their usual place the drawn ones go. Lashes, crease and
-shadows of a photo stay those of one opening, and viewers and landmarkers see a share of that."""
+EAGER, MOST = 2.4, 0.9
+"""By how much more than the target's lids from their usual place the drawn ones go, for an eye as high as
+wide, and at most. Lashes, crease and shadows of a photo stay those of one opening, and viewers and
+landmarkers see a share of that; of a narrow eye they see more, as its own say little of how it moves."""
 UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
 """(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 GAP = 9
@@ -64,10 +65,11 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     vertices[:, :2] -= (face.box.left, face.box.top)
     opened = aperture(face.at.mesh)
     offset = plan.offset.copy()
-    ways = zip(opened / plan.usual, plan.lids, plan.wider, strict=True)
-    for wide, lids, wider in ways:
+    eager = np.minimum(EAGER * plan.usual, MOST)
+    ways = zip(opened / plan.usual, eager, plan.lids, plan.wider, strict=True)
+    for wide, eagerly, lids, wider in ways:
         awake = min(wide / AWAKE, 1.0)
-        more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
+        more = eagerly * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     farther = (moved[LOWER[:, :1]] - moved[UPPER[:, :1]]) * np.float32(strength * plan.parting / 2)
