@@ -36,6 +36,8 @@ WHOLE = 1.06
 """The same for the whole face, brows and lids and all."""
 COARSE = 1.2
 """The same at 1.2 to 3 px, where canvas and film grain lie."""
+ROUNDING = 0.25 / 255
+"""What rounding luma to eight bits, limited range, adds to that measure of detail: it needs no grain."""
 HOLD = 1.15
 """Ratio by which a face changes its size until its cells and its texture are chosen anew."""
 ACROSS, UPRIGHT = 1.4, 0.8
@@ -347,7 +349,6 @@ def match_detail(
         fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)
         best = best - (1 - 1 / excess) * fine
     best = texture + strength * (best - texture)
-    missing = float(
-        np.sqrt(max(float(detail[0]) ** 2 - have**2, 0.0)) / max(float(detail[0]), 1e-6)
-    )
+    lacking = float(detail[0]) ** 2 - have**2 - ROUNDING**2
+    missing = float(np.sqrt(max(lacking, 0.0))) / max(float(detail[0]), 1e-6)
     return best.astype(np.float32), 0.8 * strength * missing
