@@ -91,6 +91,18 @@ def test_a_face_that_leaves_the_frame_is_no_accident(skin, centre):
         assert np.sqrt(((flow - (0.5, 0))[inside] ** 2).mean()) < 0.25
 
 
+def test_a_held_picture_has_not_changed_however_its_landmarks_tremble(skin):
+    """Boxes follow them: what one shows and the next does not is no change."""
+    rng = np.random.default_rng(3)
+    picture, still, meter = frame(skin, (0, 0)), face(100, (240, 240)), FlowMeter()
+    for index in range(8):
+        mesh = still + rng.normal(0, 2.0, (len(still), 3)).astype(np.float32)
+        mesh[:, :2] += rng.normal(0, 3.0, 2)
+        box = footprint(mesh)
+        changed = meter.step(index, cut(picture, box), box, mesh).change[0]
+        assert changed == 0 or index == 0
+
+
 def test_a_blink_that_flow_sees_half_of_keeps_its_size_and_still_lids_do_not_tremble():
     """Truth: shut lids for a fifth of a second. Landmarks tremble; flow is smooth, and misses the lids."""
     mesh = FaceMesh.load()

@@ -104,8 +104,7 @@ class FlowMeter:
             return Step.unknown()
         (left, top), (right, bottom) = low.tolist(), high.tolist()
         x, y = np.subtract(place, self._origin).tolist()
-        here = crop(after, x + left, y + top, x + right, y + bottom)
-        changed = change(before[top:bottom, left:right], here)
+        changed = _changed(before[top:bottom, left:right], after, (x + left, y + top))
         after = crop(after, dx + left, dy + top, dx + right, dy + bottom)
         pair = [reduced(p, scale) for p in (before[top:bottom, left:right], after)]
         flow = cv2.GaussianBlur(self._dis.calc(pair[0], pair[1], None), (0, 0), SPREAD)
@@ -118,6 +117,21 @@ class FlowMeter:
         # Lips or lids alone are a tenth of all vertices.
         typical, most = np.percentile(np.hypot(*motion.T), (50, 95)) / size
         return Step(motion, np.array([changed, typical, most], np.float32))
+
+
+def _changed(before: U8, after: U8, place: tuple[int, int]) -> float:
+    """Change of a part of a picture whose corner lies at ``place`` in the next, where that shows it.
+
+    Boxes follow landmarks, which tremble: what lies beyond the next one is no change.
+    """
+    height, width = before.shape
+    (x, y), (down, across) = place, after.shape
+    rows = slice(max(0, -y), min(height, down - y))
+    columns = slice(max(0, -x), min(width, across - x))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return float("nan")
+    there = after[y + rows.start : y + rows.stop, x + columns.start : x + columns.stop]
+    return change(before[rows, columns], there)
 
 
 def reduced(grey: U8, scale: float) -> U8:
