@@ -302,8 +302,8 @@ def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, meshed, sc
     assert narrow[0][1] < narrow[1][1] < after
 
 
-def test_a_narrow_eye_is_not_opened_as_eagerly_as_a_wide_one(meshed, scene):
-    """Its own lids say little of how it moves; a wide one's say all of it."""
+def test_wide_eyes_are_opened_more_eagerly_than_others(meshed, scene):
+    """Of a photo's lids the smaller share is seen to move, the wider the eye."""
     engine, _, plan = meshed
     face = scene.face(engine, plan, 0)
 
@@ -322,7 +322,7 @@ def test_a_narrow_eye_is_not_opened_as_eagerly_as_a_wide_one(meshed, scene):
         )
         return float(((drawn[145] - drawn[159]) - (kept[145] - kept[159]))[1])
 
-    assert farther(0.3) == pytest.approx(2 * farther(0.15), rel=0.25)
+    assert farther(0.4) > 1.1 * farther(0.25) > 0
 
 
 def test_a_shadow_of_the_photo_is_lightened_and_the_lit_half_stays(mesh):

@@ -27,10 +27,10 @@ JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 AWAKE = 0.6
 """Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
 opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
-EAGER, MOST = 2.4, 0.9
+EAGER, BOUNDS = 2.4, (0.65, 0.9)
 """By how much more than the target's lids from their usual place the drawn ones go, for an eye as high as
-wide, and at most. Lashes, crease and shadows of a photo stay those of one opening, and viewers and
-landmarkers see a share of that; of a narrow eye they see more, as its own say little of how it moves."""
+wide, and at least and at most. Lashes, crease and shadows of a photo stay those of one opening, and viewers
+and landmarkers see a share of that: the smaller one, the wider the target's eyes."""
 UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
 """(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 GAP = 9
@@ -65,7 +65,7 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     vertices[:, :2] -= (face.box.left, face.box.top)
     opened = aperture(face.at.mesh)
     offset = plan.offset.copy()
-    eager = np.minimum(EAGER * plan.usual, MOST)
+    eager = np.clip(EAGER * plan.usual, *BOUNDS)
     ways = zip(opened / plan.usual, eager, plan.lids, plan.wider, strict=True)
     for wide, eagerly, lids, wider in ways:
         awake = min(wide / AWAKE, 1.0)
