@@ -272,59 +272,6 @@ def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh):
     assert depth(0.8) < 0.6 * depth(0.0)
 
 
-def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, meshed, scene):
-    engine, identity, plan = meshed
-    face = scene.face(engine, plan, 0)
-    upper, lower = 159, 145
-
-    def gap(opened):
-        """How far the image-left eye is open, before and after, when its lids are that much apart."""
-        at = face.at.mesh.copy()
-        for eye in EYES:
-            rim = list(eye)
-            line = at[rim, 1].mean()
-            at[rim, 1] = line + opened * (at[rim, 1] - line)
-        shown = geometry(replace(face, at=replace(face.at, mesh=at)), plan, mesh, 1.0)
-        return [float((g[lower] - g[upper])[1]) for g in (shown.source, shown.moved)]
-
-    target, own = (aperture(s)[0] for s in (plan.shape, identity.shape))
-    before, after = gap(1.0)
-    assert (after > before) == (own > target)  # the photo's eye is the wider one, or it is not
-    assert 0.8 < after / before < 1.3
-    # Its lids go farther than the target's to both sides: what is seen of that is a share.
-    for lower_, upper_ in ((0.8, 1.0), (1.0, 1.2)):
-        low, high = gap(lower_), gap(upper_)
-        assert 1.3 < (high[1] - low[1]) / (high[0] - low[0]) < 2.0
-    steps = np.diff([gap(k)[1] for k in np.linspace(0.0, 1.6, 17)])
-    assert steps.min() > -0.02 * after  # and never back
-    narrow = [gap(k) for k in (0.05, 0.5)]
-    assert narrow[0][1] < 0.15 * after  # shut is shut
-    assert narrow[0][1] < narrow[1][1] < after
-
-
-def test_wide_eyes_are_opened_more_eagerly_than_others(meshed, scene):
-    """Of a photo's lids the smaller share is seen to move, the wider the eye."""
-    engine, _, plan = meshed
-    face = scene.face(engine, plan, 0)
-
-    def farther(usual):
-        """Px by which the image-left eye, a fifth wider open than usual, is opened farther yet."""
-        opened = face.at.mesh.copy()
-        for eye, own in zip(EYES, aperture(opened), strict=True):
-            rim = list(eye)
-            middle = opened[rim, 1].mean()
-            opened[rim, 1] = middle + 1.2 * usual / own * (opened[rim, 1] - middle)
-        at = replace(face, at=replace(face.at, mesh=opened))
-        eager = replace(plan, usual=np.full(2, usual, np.float32))
-        drawn, kept = (
-            geometry(at, replace(eager, wider=share * plan.wider), engine._mesh, 1.0).moved
-            for share in (1, 0)
-        )
-        return float(((drawn[145] - drawn[159]) - (kept[145] - kept[159]))[1])
-
-    assert farther(0.4) > 1.1 * farther(0.25) > 0
-
-
 def test_a_shadow_of_the_photo_is_lightened_and_the_lit_half_stays(mesh):
     size = 512
     rng = np.random.default_rng(3)

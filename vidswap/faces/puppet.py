@@ -10,22 +10,9 @@ import cv2
 import numpy as np
 
 from vidswap.faces.facemesh import MOUTH, FaceMesh, affine, fit_pose, rasterise
-from vidswap.faces.vertices import LIPS_INNER
+from vidswap.faces.vertices import CREASES, EYES, LIPS_INNER
 from vidswap.types import F32, U8
 
-UPPER_LIDS = (
-    (246, 161, 160, 159, 158, 157, 173),
-    (466, 388, 387, 386, 385, 384, 398),
-)
-LOWER_LIDS = (
-    (7, 163, 144, 145, 153, 154, 155),
-    (249, 390, 373, 374, 380, 381, 382),
-)
-CREASES = (
-    (247, 30, 29, 27, 28, 56, 190),
-    (467, 260, 259, 257, 258, 286, 414),
-)
-"""Above the upper lids, vertex by vertex."""
 OPEN = 0.17
 """How far the jaw goes down, in outer-eye distances."""
 FINE = 2
@@ -111,8 +98,9 @@ class Puppet:
 
     def _express(self, surface: F32, act: Act) -> F32:
         moved = surface.copy()
-        for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
-            moved[list(upper)] += act.blink * (surface[list(lower)] - surface[list(upper)])
+        for eye in EYES:
+            upper, lower = list(eye[1:8]), list(eye[:8:-1])
+            moved[upper] += act.blink * (surface[lower] - surface[upper])
         moved[:, 1] += act.jaw * OPEN * self._pose.scale * self._hung
         return moved
 
@@ -158,10 +146,10 @@ class Puppet:
         """The whole picture; eyes and mouth, whose edges would be jagged, drawn finer and averaged."""
         height, width = self._rgb.shape[:2]
         origin = before.copy()
-        for upper, crease in zip(UPPER_LIDS, CREASES, strict=True):
+        for eye, crease in zip(EYES, CREASES, strict=True):
             # A lid that comes down is skin from above its lashes, which are drawn on its edge anew.
-            away = before[list(crease)] - before[list(upper)]
-            origin[list(upper)] += 0.55 * min(3 * act.blink, 1.0) * away
+            away = before[list(crease)] - before[list(eye[1:8])]
+            origin[list(eye[1:8])] += 0.55 * min(3 * act.blink, 1.0) * away
         picture = self._drawn(origin, after, (0, 0, int(width), int(height)), 1)
         for part in self._mesh.openings:
             spots = np.concatenate([before[part.ravel(), :2], after[part.ravel(), :2]])
@@ -171,8 +159,8 @@ class Puppet:
             picture[y0:y1, x0:x1] = cv2.resize(
                 fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA
             )
-        for upper in UPPER_LIDS:
-            self._lashes(picture, after[list(upper), :2], act.blink)
+        for eye in EYES if act.blink else ():
+            self._lashes(picture, after[list(eye[1:8]), :2], act.blink)
         return picture
 
     def _drawn(self, before: F32, after: F32, box: tuple[int, int, int, int], fine: int) -> U8:

@@ -6,6 +6,12 @@ EYES = (
 )
 """Eye contours, image-left first: outer corner, along the upper lid to the inner corner, back below."""
 
+CREASES = (
+    (247, 30, 29, 27, 28, 56, 190),
+    (467, 260, 259, 257, 258, 286, 414),
+)
+"""Above the upper lids, from the outer corner, vertex by vertex; image-left first."""
+
 BROWS = (
     (70, 63, 105, 66, 107, 55, 65, 52, 53, 46),
     (300, 293, 334, 296, 336, 285, 295, 282, 283, 276),
