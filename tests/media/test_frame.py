@@ -148,6 +148,21 @@ def test_pasted_pixels_come_back(pix_fmt, rotation):
     assert np.abs(got - new).max() < 0.03 * top
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "gray", "yuv420p10le"])
+def test_the_luma_of_replaced_pixels_is_that_of_the_new_picture(pix_fmt):
+    """Nothing of how the old picture was rounded stays in a new one, which would tremble with it."""
+    frame, box = make_frame(pix_fmt), Box(8, 4, 56, 44)
+    level = np.rint(np.linspace(90, 170, 48))
+    deep = 257 if frame.bits == 16 else 1
+    new = np.empty((40, 48, 3), frame.rgb().dtype)
+    new[:] = (level * deep)[:, None]
+    far = np.abs(new.astype(int) - frame.rgb(box)).max(-1) >= 4 * deep
+    assert far.mean() > 0.5
+    frame.paste(box, new)
+    wanted = (16 + 219 * level / 255) * (4 if frame.bits == 16 else 1)
+    assert np.abs(planes(frame)[0][4:44, 8:56] - wanted)[far].max() <= 0.51
+
+
 def test_colours_beyond_rgb_are_kept_or_replaced_but_not_added():
     frame = make_frame("yuv444p", spread=0.3)
     box = Box(0, 0, 64, 48)

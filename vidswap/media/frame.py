@@ -14,7 +14,9 @@ from vidswap.media.convert import CHEAP, SMOOTH, Converter, packed
 from vidswap.media.planes import (
     Layout,
     Plane,
+    around_changes,
     averaged,
+    differences,
     downsample,
     layout,
     planar_format,
@@ -148,7 +150,8 @@ class Frame:
         Luma changes only inside the box. Chroma changes only where the whole block of pixels that
         shares a sample lies inside it (an odd edge of a 4:2:0 box keeps its old chroma). Pixels
         equal to what ``rgb(box)`` returned keep their samples bit for bit, even where YUV holds
-        colours that RGB cannot.
+        colours that RGB cannot. The luma of replaced ones is that of ``rgb``, and holds nothing of the
+        old one's noise of rounding.
 
         Args:
             box: Upright pixels; parts outside the frame are ignored.
@@ -171,6 +174,12 @@ class Frame:
         area = self._form.coded_box(inside)
         new = _turn(rgb, -self._form.turns)
         old = self._coded_rgb(area)
+        moved = differences(new, old)
+        changed = around_changes(moved, area, self._form.layout)
+        if changed is None:
+            return
+        own = _inside(changed, area)
+        area, new, old, moved = changed, new[own], old[own], moved[own]
         if not self._writable:
             # The decoder still predicts other frames from these buffers.
             self.native.make_writable()
@@ -179,10 +188,11 @@ class Frame:
         if self._form.layout.kind == "rgb":
             self._paste_rgb(area, new)
         else:
-            deltas = self._form.converter.deltas(new, old)
+            luma, *chroma = self._form.converter.deltas(new, old)
+            luma += self._freed(moved, old, area)
             if old.min() == 0 or old.max() == np.iinfo(self._dtype).max:
-                self._unclip(deltas, new, old, area)
-            self._paste_yuv(area, *deltas)
+                self._unclip(chroma, new, old, area)
+            self._paste_yuv(area, luma, *chroma)
 
     def luma(self, max_side: int) -> U8:
         """A small upright grey picture, full range, averaged over areas.
@@ -244,10 +254,7 @@ class Frame:
         """RGB of a part of the coded picture; not to be written to."""
         if self._known is not None and _within(area, self._known[0]):
             outer, picture = self._known
-            return picture[
-                area.top - outer.top : area.bottom - outer.top,
-                area.left - outer.left : area.right - outer.left,
-            ]
+            return picture[_inside(area, outer)]
         picture = self._converted(area)
         self._known = area, picture
         return picture
@@ -267,20 +274,31 @@ class Frame:
             return [luma]
         return [luma, *(upsample(view(self.native, i), self._form.layout, area) for i in (1, 2))]
 
-    def _unclip(self, deltas: list[F32], new: Plane, old: Plane, area: Box) -> None:
-        """Where YUV held what RGB cannot, let go of that excess as the pixel changes.
+    def _freed(self, moved: Plane, old: Plane, area: Box) -> F32:
+        """What luma lets go of as pixels change: all that the old RGB does not tell of it.
 
-        A replaced pixel becomes just what was asked for; a barely touched highlight keeps its
-        excess, so that a feathered edge shows no step.
+        That is what rounding took off, and what RGB clips. It goes as far as a pixel changes: a replaced one
+        becomes just what was asked for; a barely touched highlight keeps its excess, so that a feathered
+        edge shows no step.
         """
+        room = moved.astype(np.float32)
+        room *= self._form.layout.top / np.iinfo(self._dtype).max
+        luma = view(self.native, 0)[area.top : area.bottom, area.left : area.right]
+        (excess,) = self._form.converter.clipped(old, [luma])
+        cv2.min(excess, room, excess)
+        freed: F32 = cv2.max(excess, cv2.subtract(0, room, room), excess)
+        return freed
+
+    def _unclip(self, chroma: list[F32], new: Plane, old: Plane, area: Box) -> None:
+        """Where YUV held a colour that RGB cannot, let go of it as the pixel changes."""
         top = np.iinfo(self._dtype).max
         rows, columns = np.nonzero(((old == 0) | (old == top)).any(axis=2))
         here, there = new[rows, columns], old[rows, columns]
         moved = np.abs(here.astype(np.float32) - there).max(axis=1)
         weight = np.minimum(moved / (top / 16), 1)
         planes = [p[rows, columns][:, None] for p in self._on_luma_grid(area)]
-        excess = self._form.converter.clipped(there[:, None], planes)
-        for delta, part in zip(deltas, excess, strict=False):
+        _, *excess = self._form.converter.clipped(there[:, None], planes)
+        for delta, part in zip(chroma, excess, strict=True):
             delta[rows, columns] += weight * part[:, 0]
 
     def _paste_rgb(self, area: Box, new: U8 | U16) -> None:
@@ -310,6 +328,14 @@ class Frame:
 def _within(area: Box, outer: Box) -> bool:
     corner = area.left >= outer.left and area.top >= outer.top
     return corner and area.right <= outer.right and area.bottom <= outer.bottom
+
+
+def _inside(area: Box, outer: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box within a picture of a larger one."""
+    return (
+        slice(area.top - outer.top, area.bottom - outer.top),
+        slice(area.left - outer.left, area.right - outer.left),
+    )
 
 
 def _blocks(low: int, high: int, shift: int, size: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from vidswap.errors import MediaError
-from vidswap.types import F32, U8, U16
+from vidswap.types import F32, U8, U16, Box
 
 Plane = U8 | U16
 
@@ -205,3 +205,38 @@ def downsample(delta: F32, form: Layout) -> F32:
         out = cv2.addWeighted(out, 0.5, left, 0.5, 0)
     out[cv2.resize(np.abs(delta), size, interpolation=cv2.INTER_AREA) == 0] = 0
     return out
+
+
+def differences(new: Plane, old: Plane) -> Plane:
+    """(h, w) largest difference of each pixel's three values, of two (h, w, 3) pictures."""
+    red, green, blue = cv2.split(cv2.absdiff(new, old))
+    most: Plane = cv2.max(cv2.max(red, green), blue)
+    return most
+
+
+def around_changes(moved: Plane, area: Box, form: Layout) -> Box | None:
+    """The part of an area that holds all changes, with a block of chroma around it.
+
+    Args:
+        moved: (h, w) by how much each pixel of the area changes.
+        area: Luma samples.
+        form: The layout.
+
+    Returns:
+        None where nothing changes.
+    """
+    mask = moved if moved.dtype == np.uint8 else (moved > 0).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    if not width:
+        return None
+    across, down = 2 << form.shift_x, 2 << form.shift_y
+    part = Box(area.left + left, area.top + top, area.left + left + width, area.top + top + height)
+    # On the grid of chroma, wherever the picture was cut out.
+    wide = Box(
+        part.left // across * across - across, part.top // down * down - down,
+        -(-part.right // across) * across + across, -(-part.bottom // down) * down + down,
+    )  # fmt: skip
+    return Box(
+        max(wide.left, area.left), max(wide.top, area.top),
+        min(wide.right, area.right), min(wide.bottom, area.bottom),
+    )  # fmt: skip
