@@ -28,6 +28,9 @@ what it holds there is smeared skin, and turned to the camera it would read as d
 COLD, VIOLET = 0.03, 0.05
 """How much bluer (blue against red) and more violet (both against green) than the skin a detail may be,
 in log units: reddened skin is a little violet."""
+BLUISH, DUSK = 0.06, 0.45
+"""How much bluer against green than the skin a detail may be, in log units, and the log darkness from
+which on it may not be so at all: the hollow of an eye would look bruised."""
 WARM = 0.1
 """How much redder (against blue) than the skin a lid's shadows are, for each log unit that they are darker."""
 FLESH, DIM = 0.5, 0.1
@@ -256,6 +259,8 @@ def _earthen(change: F32) -> F32:
     shade = WARM * np.minimum(luma, 0) * lids
     cold = np.maximum(blue - red - COLD - shade, 0) * bound / 2
     red, blue = red + cold, blue - cold
+    bluish = BLUISH * np.clip(1 + luma / DUSK, 0, 1)
+    blue = blue - np.maximum(blue - green - bluish, 0) * bound
     violet = np.maximum((red + blue) / 2 - green - VIOLET, 0) * bound / 3
     return np.dstack([red - violet, green + 2 * violet, blue - violet]) + luma[..., None]
 
