@@ -316,6 +316,7 @@ def match_detail(
     Returns:
         (512, 512, 3) texture, and the grain share [0, 1].
     """
+    wanted = float(detail[0]), float(detail[1]), float(detail[3])
     ratio, uv, skin = frontal_view(shape, mesh, float(detail[2]))
     inside = ((valid > 0.5) & (depth_inside(TEXTURE) > 0.03) & (features(TEXTURE) < 0.5)).astype(
         np.float32
@@ -329,26 +330,26 @@ def match_detail(
 
     best = texture
     middle = measure(best, inside)[1]
-    if middle > COARSE * detail[1]:
+    if middle > COARSE * wanted[1]:
         slow = cv2.GaussianBlur(texture, (0, 0), 3 / ratio)
-        best = slow + max(COARSE * float(detail[1]) / middle, 0.35) * (texture - slow)
+        best = slow + max(COARSE * wanted[1] / middle, 0.35) * (texture - slow)
     sharp = best
     have = measure(best, inside)[0]
     for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
-        if have <= CRISP * detail[0]:
+        if have <= CRISP * wanted[0]:
             break
         best = cv2.GaussianBlur(sharp, (0, 0), max(sigma / ratio, 0.3))
         have = measure(best, inside)[0]
     # Brows, lids and lips carry the likeness: they are blurred like the skin, but keep their contrast.
     mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
     best = best + mark * 0.6 * (texture - sharp)
-    excess = measure(best, whole)[2] / max(float(detail[3]), 1e-6)
-    excess /= WHOLE
-    if excess > 1.0:
+    for one in (2, 0):
         # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
-        fine = best - cv2.GaussianBlur(best, (0, 0), 2 / ratio)
-        best = best - (1 - 1 / excess) * fine
+        excess = np.hypot(measure(best, whole)[one], ROUNDING) / max(WHOLE * wanted[one], 1e-6)
+        if excess > 1.0:
+            best = best - (1 - 1 / excess) * (best - cv2.GaussianBlur(best, (0, 0), 2 / ratio))
     best = texture + strength * (best - texture)
-    lacking = float(detail[0]) ** 2 - have**2 - ROUNDING**2
-    missing = float(np.sqrt(max(lacking, 0.0))) / max(float(detail[0]), 1e-6)
+    # The footage's measure holds brows and lids, too.
+    lacking = wanted[0] ** 2 - measure(best, whole)[0] ** 2 - ROUNDING**2
+    missing = float(np.sqrt(max(lacking, 0.0))) / max(wanted[0], 1e-6)
     return best.astype(np.float32), 0.8 * strength * missing
