@@ -94,7 +94,7 @@ class SmoothOptions:
     """Latent codes: what motion does not explain."""
     fine: float = 0.0
     """Latent codes, fine layers; 0 is the weighted mean of the shot."""
-    drift: float = 0.4
+    drift: float = 0.2
     """Skin follows the optical flow; below this frequency the landmarks correct it. 0 leaves the flow out."""
     iterations: int = 4
     huber: float = 1.6

@@ -165,13 +165,13 @@ def carry(meshes: F32, flow: F32, seconds: F64, drift: float, mesh: FaceMesh) ->
     points = meshes[:, :SURFACE, :2].astype(np.float64)
     if len(points) < 3:
         return meshes
-    moved = np.diff(points, axis=0, prepend=points[:1])
-    gap = np.nan_to_num(flow.astype(np.float64) - moved)
+    # What the flow says beyond the landmarks, added up in time; long windows are many numbers.
+    quick = np.nan_to_num(flow.astype(np.float64) - np.diff(points, axis=0, prepend=points[:1]))
     size = np.linalg.norm(points[:, 263] - points[:, 33], axis=-1)[:, None]
     low, high = DOUBT
-    trust = np.clip((high - np.linalg.norm(gap, axis=-1) / size) / (high - low), 0, 1)
-    strayed = np.cumsum(gap * trust[..., None], axis=0)
-    quick = strayed - whittaker(strayed, seconds, drift)
+    quick *= np.clip((high - np.linalg.norm(quick, axis=-1) / size) / (high - low), 0, 1)[..., None]
+    np.cumsum(quick, axis=0, out=quick)
+    quick -= whittaker(quick, seconds, drift)
     move = _skin(mesh.neighbours[:SURFACE, :SURFACE])[:, None] * quick
     _blink(move, quick, points / size[..., None], seconds, size)
     for upper, lower in zip(LIPS_INNER[1:10], LIPS_INNER[:10:-1], strict=True):

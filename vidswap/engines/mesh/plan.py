@@ -31,9 +31,8 @@ FOLDS = 0.8
 GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.12
-"""How much crisper than the footage a texture may be: a little helps the likeness and is not seen."""
-WHOLE = 1.06
-"""The same for the whole face, brows and lids and all."""
+"""How much crisper than the footage skin may be: a little is not seen, and brows, lids and all are as crisp
+as the footage's."""
 COARSE = 1.2
 """The same at 1.2 to 3 px, where canvas and film grain lie."""
 ROUNDING = 0.25 / 255
@@ -42,7 +41,7 @@ HOLD = 1.15
 """Ratio by which a face changes its size until its cells and its texture are chosen anew."""
 ACROSS, UPRIGHT = 1.4, 0.8
 """Width of the mesh with its rings by that of the face, and that of the face by its height."""
-PARTING = 1.05
+PARTING = 1.08
 """How far lips part against the target's: of lips that are paler than theirs a little less is seen."""
 SOFT = 0.05
 """To both sides of a texture's border, in layout units: over this its slow colours fade."""
@@ -345,7 +344,7 @@ def match_detail(
     best = best + mark * 0.6 * (texture - sharp)
     for one in (2, 0):
         # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
-        excess = np.hypot(measure(best, whole)[one], ROUNDING) / max(WHOLE * wanted[one], 1e-6)
+        excess = np.hypot(measure(best, whole)[one], ROUNDING) / max(wanted[one], 1e-6)
         if excess > 1.0:
             best = best - (1 - 1 / excess) * (best - cv2.GaussianBlur(best, (0, 0), 2 / ratio))
     best = texture + strength * (best - texture)
