@@ -53,7 +53,8 @@ def test_the_eye_behind_the_nose_goes_and_the_near_one_stays(engine, scene, plan
 
 
 def test_the_share_of_the_swap_falls_in_small_steps(engine, scene, plan):
-    # A plain grey picture looks like something in front of the face or not, by a hair.
+    # To a track's looks plain grey is something in front of seven or eight tenths of the face, by a hair: what
+    # falls here is the share of a face with nothing before it.
     plan = replace(plan, looks=None)
 
     def share(yaw, confidence):

@@ -150,8 +150,8 @@ class Frame:
         Luma changes only inside the box. Chroma changes only where the whole block of pixels that
         shares a sample lies inside it (an odd edge of a 4:2:0 box keeps its old chroma). Pixels
         equal to what ``rgb(box)`` returned keep their samples bit for bit, even where YUV holds
-        colours that RGB cannot. The luma of replaced ones is that of ``rgb``, and holds nothing of the
-        old one's noise of rounding.
+        colours that RGB cannot. The luma of replaced ones is that of ``rgb``, without what rounding did
+        to the old one.
 
         Args:
             box: Upright pixels; parts outside the frame are ignored.
@@ -285,8 +285,7 @@ class Frame:
         room *= self._form.layout.top / np.iinfo(self._dtype).max
         luma = view(self.native, 0)[area.top : area.bottom, area.left : area.right]
         (excess,) = self._form.converter.clipped(old, [luma])
-        cv2.min(excess, room, excess)
-        freed: F32 = cv2.max(excess, cv2.subtract(0, room, room), excess)
+        freed: F32 = cv2.max(cv2.min(excess, room), -room)
         return freed
 
     def _unclip(self, chroma: list[F32], new: Plane, old: Plane, area: Box) -> None:
