@@ -21,6 +21,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+I8 = NDArray[np.int8]
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 I64 = NDArray[np.int64]
@@ -236,6 +237,10 @@ class TargetFace:
     at: TrackFrame
 
 
+REST = 254
+"""Parts of a level in which a ``Patch`` tells what rounding took: a half fits into its 8 bits."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Patch:
     """New pixels for a part of one frame. Outside it the frame stays bit-equal."""
@@ -243,3 +248,6 @@ class Patch:
     rgb: U8 | U16
     """(h, w, 3) same depth as the target, already composed with it."""
     box: Box
+    rest: I8 | None = None
+    """(h, w, 3) what rounding to 8 bits took off ``rgb``, in ``REST`` parts of a level; None where nothing
+    is known of it. Coded samples made with it follow slow changes more closely."""

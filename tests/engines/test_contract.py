@@ -37,6 +37,9 @@ def test_patch_has_the_shape_depth_and_place_of_its_face(engine, plan, scene):
     assert patch.box == face.box
     assert patch.rgb.shape == face.rgb.shape
     assert patch.rgb.dtype == face.rgb.dtype
+    if patch.rest is not None:
+        assert patch.rest.shape == face.rgb.shape
+        assert patch.rest.dtype == np.int8
 
 
 def test_batch_gives_what_single_faces_give(engine, plan, scene):
@@ -69,6 +72,7 @@ def test_sixteen_bit_agrees_with_eight(engine, plan, scene):
     (patch16,) = engine.swap([scene.face(engine, plan, 2, picture=deep)], [plan])
     assert patch16.rgb.dtype == np.uint16
     assert np.abs(patch16.rgb / 257 - patch8.rgb).mean() < 1.0
+    assert patch16.rest is None
 
 
 def test_face_at_the_frame_border(engine, plan, scene):

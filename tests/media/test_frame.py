@@ -14,7 +14,7 @@ from vidswap.media.convert import Converter, packed
 from vidswap.media.frame import Frame, FrameFormat
 from vidswap.media.planes import layout, planar_format, view
 from vidswap.testing import picture, read_barcode
-from vidswap.types import Box, Colour, VideoInfo
+from vidswap.types import REST, Box, Colour, VideoInfo
 
 
 def clip_info(pix_fmt="yuv420p", size=(64, 48), matrix=1, full=False, rotation=0):
@@ -163,6 +163,34 @@ def test_the_luma_of_replaced_pixels_is_that_of_the_new_picture(pix_fmt):
     assert np.abs(planes(frame)[0][4:44, 8:56] - wanted)[far].max() <= 0.51
 
 
+@pytest.mark.parametrize(("pix_fmt", "rotation"), [("yuv420p", 0), ("yuv444p", 180)])
+def test_what_rounding_took_reaches_the_coded_samples(pix_fmt, rotation):
+    """A slow ramp is coded as if its pixels had never been rounded; unchanged ones stay bit for bit."""
+    frame, box = make_frame(pix_fmt, rotation=rotation), Box(8, 4, 56, 44)
+    old, before = frame.rgb(box), planes(frame)
+    exact = np.linspace(90, 110, 48, dtype=np.float32)[None, :, None] + np.zeros(
+        (40, 48, 3), np.float32
+    )
+    new = np.rint(exact).astype(np.uint8)
+    rest = np.rint((exact - new) * REST).astype(np.int8)
+    new[:10], rest[:10] = old[:10], 127
+    far = (np.abs(new.astype(int) - old) >= 4).any(-1)
+    wanted = 16 + 219 * exact[..., 0] / 255
+
+    def error(rest):
+        frame = make_frame(pix_fmt, rotation=rotation)
+        frame.paste(box, new, rest)
+        upright = [np.rot90(plane, rotation // 90) for plane in planes(frame)]
+        return upright, np.abs(upright[0][4:44, 8:56] - wanted)[far]
+
+    coded, with_rest = error(rest)
+    _, without = error(None)
+    assert far.mean() > 0.4
+    assert with_rest.max() <= 0.51 < without.max()
+    old_luma = np.rot90(before[0], rotation // 90)
+    np.testing.assert_array_equal(coded[0][:14], old_luma[:14])
+
+
 def test_colours_beyond_rgb_are_kept_or_replaced_but_not_added():
     frame = make_frame("yuv444p", spread=0.3)
     box = Box(0, 0, 64, 48)
@@ -253,6 +281,11 @@ def test_wrong_shapes_and_depths_are_refused():
         frame.paste(Box(0, 0, 8, 8), np.zeros((8, 9, 3), np.uint8))
     with pytest.raises(TypeError, match="uint8"):
         frame.paste(Box(0, 0, 8, 8), np.zeros((8, 8, 3), np.uint16))
+    with pytest.raises(ShapeError):
+        frame.paste(Box(0, 0, 8, 8), np.zeros((8, 8, 3), np.uint8), np.zeros((8, 9, 3), np.int8))
+    deep = make_frame("yuv420p10le")
+    with pytest.raises(TypeError, match="has none"):
+        deep.paste(Box(0, 0, 8, 8), np.zeros((8, 8, 3), np.uint16), np.zeros((8, 8, 3), np.int8))
 
 
 @pytest.mark.parametrize("matrix", [1, 6, 9])

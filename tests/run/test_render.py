@@ -21,7 +21,8 @@ class Picture:
     def rgb(self, box):
         return self.pixels[box.top : box.bottom, box.left : box.right].copy()
 
-    def paste(self, box, rgb):
+    def paste(self, box, rgb, rest=None):
+        assert rest is None
         self.pixels[box.top : box.bottom, box.left : box.right] = rgb
 
 

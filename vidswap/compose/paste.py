@@ -53,4 +53,4 @@ def paste(frame: Frame, patch: Patch, footprint: Box) -> None:
     if not inside or patch.rgb.shape != (box.height, box.width, 3):
         raise ShapeError(f"patch {tuple(box)} of shape {patch.rgb.shape} in footprint {footprint}")
     if box.width and box.height:
-        frame.paste(box, patch.rgb)
+        frame.paste(box, patch.rgb, patch.rest)

@@ -14,7 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from vidswap.media.planes import Layout, Plane, view
-from vidswap.types import F32, U8, U16, Colour
+from vidswap.types import F32, I8, REST, U8, U16, Colour
 
 _SWS = {
     1: Colorspace.ITU709,
@@ -83,17 +83,20 @@ class Converter:
         merged: U8 | U16 = cv2.merge([red, green, blue])
         return merged
 
-    def deltas(self, new: U8 | U16, old: U8 | U16) -> list[F32]:
+    def deltas(self, new: U8 | U16, old: U8 | U16, rest: I8 | None = None) -> list[F32]:
         """Differences of two RGB pictures in units of the coded samples.
 
         Args:
             new: (h, w, 3).
             old: (h, w, 3).
+            rest: (h, w, 3) what rounding took off ``new``, in ``REST`` parts of a level.
 
         Returns:
             Luma, blue and red difference, (h, w) each.
         """
         difference = cv2.subtract(new, old, dtype=cv2.CV_32F)
+        if rest is not None:
+            difference = cv2.scaleAdd(rest.astype(np.float32), 1 / REST, difference)
         return [cv2.transform(difference, row[None]) for row in self._weights]
 
     def clipped(self, rgb: U8 | U16, planes: Sequence[Plane]) -> list[F32]:

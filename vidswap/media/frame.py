@@ -24,7 +24,7 @@ from vidswap.media.planes import (
     upsample,
     view,
 )
-from vidswap.types import F32, U8, U16, Box, VideoInfo
+from vidswap.types import F32, I8, U8, U16, Box, VideoInfo
 
 _LUMA_STEP = 8
 """Pixels between the samples of ``mean_luma``; dense enough to tell pictures apart."""
@@ -144,7 +144,7 @@ class Frame:
         small = (picture >> 8).astype(np.uint8) if picture.dtype == np.uint16 else picture
         return _turn(small, self._form.turns)
 
-    def paste(self, box: Box, rgb: U8 | U16) -> None:
+    def paste(self, box: Box, rgb: U8 | U16, rest: I8 | None = None) -> None:
         """Write new pixels, through what *changed* against ``rgb(box)``.
 
         Luma changes only inside the box. Chroma changes only where the whole block of pixels that
@@ -156,23 +156,26 @@ class Frame:
         Args:
             box: Upright pixels; parts outside the frame are ignored.
             rgb: (h, w, 3) for the whole box, dtype as ``rgb`` returns.
+            rest: (h, w, 3) what rounding took off ``rgb``, as a ``Patch`` of an 8-bit clip holds it.
 
         Raises:
-            ShapeError: ``rgb`` does not fit the box.
-            TypeError: ``rgb`` has another depth than the frame.
+            ShapeError: ``rgb`` or ``rest`` does not fit the box.
+            TypeError: ``rgb`` has another depth than the frame, or the frame is too deep for a ``rest``.
         """
-        check_shape(f"{box.height} {box.width} 3", rgb=rgb)
+        size = f"{box.height} {box.width} 3"
+        check_shape(size, rgb=rgb)
+        if rest is not None:
+            check_shape(size, rest=rest)
+            if self.bits > 8:
+                raise TypeError(f"rest: a frame of {self.bits} bits has none")
         if rgb.dtype != self._dtype:
             raise TypeError(f"rgb: expected {np.dtype(self._dtype)}, got {rgb.dtype}")
         inside = box.clip(self.width, self.height)
         if not inside.width or not inside.height:
             return
-        rgb = rgb[
-            inside.top - box.top : inside.bottom - box.top,
-            inside.left - box.left : inside.right - box.left,
-        ]
         area = self._form.coded_box(inside)
-        new = _turn(rgb, -self._form.turns)
+        here = _inside(inside, box)
+        new = _turn(rgb[here], -self._form.turns)
         old = self._coded_rgb(area)
         moved = differences(new, old)
         changed = around_changes(moved, area, self._form.layout)
@@ -188,7 +191,10 @@ class Frame:
         if self._form.layout.kind == "rgb":
             self._paste_rgb(area, new)
         else:
-            luma, *chroma = self._form.converter.deltas(new, old)
+            if rest is not None:
+                # A pixel that is not replaced has none.
+                rest = cv2.copyTo(_turn(rest[here], -self._form.turns)[own], moved)
+            luma, *chroma = self._form.converter.deltas(new, old, rest)
             luma += self._freed(moved, old, area)
             if old.min() == 0 or old.max() == np.iinfo(self._dtype).max:
                 self._unclip(chroma, new, old, area)

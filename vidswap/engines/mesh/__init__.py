@@ -76,4 +76,5 @@ class Mesh:
         strength = float(turned * sure)
         if strength <= 0:
             return None
-        return Patch(render(face, plan, self._mesh, strength), face.box)
+        rgb, rest = render(face, plan, self._mesh, strength)
+        return Patch(rgb, face.box, rest)

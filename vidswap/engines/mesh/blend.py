@@ -9,12 +9,22 @@ import numpy as np
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
-from vidswap.types import F32, U8, U16
+from vidswap.types import F32, I8, REST, U8, U16
 
 STRIP = 1 << 14
 """Pixels blended at a time, about: few enough for all that belongs to them to stay in the cache."""
 REACH, WEIGHT = 2, 81
 """What is no grain: the mean of 3 x 3 means of 3 x 3 pixels. How far it reaches, and pixels in that sum."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Where new pixels go."""
+
+    rgb: U8 | U16
+    """(H, W, 3) the target with its features moved."""
+    rest: I8 | None
+    """(H, W, 3) what rounding took off, in ``REST`` parts of a level."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +42,7 @@ class Slow:
 
 
 def blend(
-    part: U8 | U16,
+    drawn: Drawn,
     cells: U8 | U16,
     slow: Slow,
     plan: MeshPlan,
@@ -43,7 +53,7 @@ def blend(
     """Two bands: slow differences fade over the wide alpha, details over the narrow one (Burt, Adelson 1983).
 
     Args:
-        part: (H, W, 3) the target with its features moved; changed in place.
+        drawn: The target with its features moved; changed in place.
         cells: (h, w, 3) the same, averaged over each coarse cell.
         slow: On those cells.
         plan: Constants of the track.
@@ -51,6 +61,7 @@ def blend(
         extent: Width of the mesh, px.
         grid: The part's cells.
     """
+    part = drawn.rgb
     depth, top = (cv2.CV_8U, 255) if part.dtype == np.uint8 else (cv2.CV_16U, 65535)
     level = _level(plan, extent)
     # The texture's levels and its cover reach up to 255.
@@ -65,14 +76,14 @@ def blend(
         target = part[strip.at]
         u, v, alpha = strip.place(sharp)
         texture = _sample(level, u, v)
-        narrow = cv2.extractChannel(texture, 3).astype(np.float32)
+        narrow = cv2.extractChannel(texture, 3)
         narrow *= alpha
-        rest = strip.widen(faded)
+        spread = strip.widen(faded)
         for place, free in _openings(shut, strip.at):
             narrow[place] *= free
-            rest[place] *= cv2.merge([free] * 3)
+            spread[place] *= cv2.merge([free] * 3)
         # Sums and products of whole pixels: OpenCV takes channels apart far slower than together.
-        change = cv2.cvtColor(texture, cv2.COLOR_RGBA2RGB).astype(np.float32)
+        change = cv2.cvtColor(texture, cv2.COLOR_RGBA2RGB)
         change *= strip.widen(gain)
         change -= strip.widen(missing)
         if grain is not None:
@@ -80,8 +91,12 @@ def blend(
         before = target.astype(np.float32)
         change -= before
         change *= cv2.merge([narrow] * 3)
-        change += rest
+        change += spread
         target[:] = cv2.add(change, before, dtype=depth)
+        if drawn.rest is not None:
+            change += before
+            change -= target
+            drawn.rest[strip.at] = cv2.multiply(change, float(REST), dtype=cv2.CV_8S)
 
 
 def _openings(shut: Openings, at: tuple[slice, slice]) -> Iterator[tuple[tuple[slice, slice], F32]]:
@@ -99,16 +114,15 @@ def _openings(shut: Openings, at: tuple[slice, slice]) -> Iterator[tuple[tuple[s
             yield place, 1 - inside * np.float32(1 / 255)
 
 
-def _level(plan: MeshPlan, extent: float) -> U8:
+def _level(plan: MeshPlan, extent: float) -> F32:
     """The texture whose texels are about as large as the pixels of a mesh that is ``extent`` wide."""
     texels = 0.9 * len(plan.levels[0]) / max(extent, 1)
     return plan.levels[min(max(int(np.floor(np.log2(max(texels, 1)) + 0.3)), 0), 2)]
 
 
-def _sample(level: U8, x: F32, y: F32 | None = None) -> U8:
-    return np.asarray(
-        cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8
-    )
+def _sample(level: F32, x: F32, y: F32 | None = None) -> F32:
+    sampled = cv2.remap(level, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, np.float32)
 
 
 def _missing(

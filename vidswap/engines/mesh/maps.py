@@ -11,7 +11,7 @@ from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
-from vidswap.types import F32, U8, U16, Bool, TargetFace
+from vidswap.types import F32, Bool, TargetFace
 
 I32 = NDArray[np.int32]
 
@@ -104,7 +104,7 @@ class Maps:
 
 
 def coarse_maps(
-    g: Geometry, mesh: FaceMesh, size: tuple[int, int], grid: Grid, texture: U8
+    g: Geometry, mesh: FaceMesh, size: tuple[int, int], grid: Grid, texture: F32
 ) -> Maps:
     """Rasterise uv, shift and visibility on coarse cells.
 
@@ -197,14 +197,14 @@ def _laid(table: F32, index: NDArray[np.intp], part: tuple[slice, slice]) -> F32
     return result
 
 
-def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> F32:
+def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear.
 
     A far jump is one in any case. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
     and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
     degrees, as it comes and goes while a head turns.
     """
-    luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.uint8)
+    luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     aside = cv2.absdiff(u, 0.5)
     juts = [(aside < wide) & (v > top) & (v < bottom) for wide, top, bottom in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
@@ -228,7 +228,7 @@ def _folds(u: F32, v: F32, skin: Bool, texture: U8) -> F32:
     return np.asarray(cv2.dilate(jump, np.ones((3, 3), np.uint8)), np.float32)
 
 
-def _line(luma: U8, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:
+def _line(luma: F32, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:
     """(K,) levels by which a small texture is darker or lighter somewhere between two places than at either."""
     side, shares = len(luma), np.array((0, *BETWEEN, 1), np.float32)[:, None]
     x, y = (
@@ -267,11 +267,12 @@ class Window:
         """The window of a coarse array."""
         return values[self.top : self.bottom, self.left : self.right]
 
-    def pixels(self, picture: U8 | U16) -> U8 | U16:
-        """The window of a full-size array; smaller at the edges of the box."""
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Its rows and columns of a full-size array; fewer at the edges of the box."""
         left, top = self.origin
         right, bottom = self.grid.first(self.bottom, self.right)
-        return picture[top:bottom, left:right]
+        return slice(top, bottom), slice(left, right)
 
     @property
     def origin(self) -> tuple[int, int]:

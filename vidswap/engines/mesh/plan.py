@@ -51,7 +51,7 @@ SOFT = 0.05
 class MeshPlan:
     """Constants of (track, identity)."""
 
-    levels: tuple[U8, ...]
+    levels: tuple[F32, ...]
     """Textures (S, S, 4) at 512, 256 and 128: RGB and the narrow alpha."""
     wide: F32
     """(128, 128) wide alpha of the slow colours."""
@@ -172,12 +172,11 @@ def held_extents(boxes: F32) -> F32:
     return held
 
 
-def _levels(rgba: F32) -> tuple[U8, ...]:
-    """A texture and its cover in [0, 1], at 512, 256 and 128."""
+def _levels(rgba: F32) -> tuple[F32, ...]:
+    """A texture and its cover in [0, 1], at 512, 256 and 128; not rounded, as each frame would be anew."""
+    scaled = 255 * rgba.astype(np.float32)
     return tuple(
-        np.round(255 * cv2.resize(rgba, (size, size), interpolation=cv2.INTER_AREA)).astype(
-            np.uint8
-        )
+        np.asarray(cv2.resize(scaled, (size, size), interpolation=cv2.INTER_AREA), np.float32)
         for size in (TEXTURE, TEXTURE // 2, TEXTURE // 4)
     )
 

@@ -6,7 +6,7 @@ What changes slowly over a face is worked out on coarse cells, what a viewer loo
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.blend import Slow, blend
+from vidswap.engines.mesh.blend import Drawn, Slow, blend
 from vidswap.engines.mesh.light import light_change
 from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry
 from vidswap.engines.mesh.occlude import occluded
@@ -15,7 +15,7 @@ from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.types import F32, U8, U16, TargetFace
+from vidswap.types import F32, I8, U8, U16, TargetFace
 
 STILL = 1 / 64
 """Px of a shift that ``cv2.remap``, which rounds to a 32nd, does not see."""
@@ -23,7 +23,9 @@ MOVED = 1 << 15
 """Pixels that are moved at a time, about."""
 
 
-def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) -> U8 | U16:
+def render(
+    face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float
+) -> tuple[U8 | U16, I8 | None]:
     """New pixels of the box.
 
     Args:
@@ -31,6 +33,9 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
         plan: Constants of the track.
         mesh: Constants of the mesh.
         strength: [0, 1] overall share of the swap.
+
+    Returns:
+        What a ``Patch`` holds of them: ``rgb`` and ``rest``.
     """
     g = geometry(face, plan, mesh, strength)
     extent = float(np.ptp(g.moved[:, 0]))
@@ -43,8 +48,8 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     moved = _move(face.rgb, maps, grid)
     window = Window.around(maps.alpha, grid)
     if window is None:
-        return moved
-    part = window.pixels(moved)
+        return moved, None
+    part = moved[window.pixels]
     uv = window.cells(maps.uv)
     cells = window.inner.means(part, (uv.shape[0], uv.shape[1]))
     if _uncover(plan, maps, cells, window):
@@ -55,8 +60,11 @@ def render(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) ->
     size = (part.shape[0], part.shape[1])
     shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
     shares = window.cells(maps.alpha), window.cells(maps.closed)
-    blend(part, cells, _slow(plan, uv, shares, face, g, strength), plan, shut, held, window.inner)
-    return moved
+    slow = _slow(plan, uv, shares, face, g, strength)
+    rest = np.zeros(moved.shape, np.int8) if moved.dtype == np.uint8 else None
+    drawn = Drawn(part, None if rest is None else rest[window.pixels])
+    blend(drawn, cells, slow, plan, shut, held, window.inner)
+    return moved, rest
 
 
 def _uncover(plan: MeshPlan, maps: Maps, cells: U8 | U16, window: Window) -> bool:
