@@ -350,4 +350,4 @@ def match_detail(
     # The footage's measure holds brows and lids, too.
     lacking = wanted[0] ** 2 - measure(best, whole)[0] ** 2 - ROUNDING**2
     missing = float(np.sqrt(max(lacking, 0.0))) / max(wanted[0], 1e-6)
-    return best.astype(np.float32), 0.8 * strength * missing
+    return best.astype(np.float32), strength * missing
