@@ -52,7 +52,7 @@ class MeshPlan:
     """Constants of (track, identity)."""
 
     levels: tuple[F32, ...]
-    """Textures (S, S, 4) at 512, 256 and 128: RGB and the narrow alpha."""
+    """Textures (S, S, 4) at 512, 256 and 128: RGB and the narrow alpha, 0 to 255 and not rounded."""
     wide: F32
     """(128, 128) wide alpha of the slow colours."""
     light_mean: F32
@@ -173,7 +173,10 @@ def held_extents(boxes: F32) -> F32:
 
 
 def _levels(rgba: F32) -> tuple[F32, ...]:
-    """A texture and its cover in [0, 1], at 512, 256 and 128; not rounded, as each frame would be anew."""
+    """A texture and its cover, from [0, 1] to [0, 255], at 512, 256 and 128.
+
+    Sampling whole levels would round in every frame anew, which shimmers.
+    """
     scaled = 255 * rgba.astype(np.float32)
     return tuple(
         np.asarray(cv2.resize(scaled, (size, size), interpolation=cv2.INTER_AREA), np.float32)
