@@ -88,6 +88,12 @@ def test_settings_that_do_not_exist(make, tmp_path, options, message):
         plan_encoder(probe(make(".mp4")), options, tmp_path / "x.mkv")
 
 
+@pytest.mark.parametrize(("preset", "there"), [(None, True), ("slow", True), ("ultrafast", False)])
+def test_x264_weighs_every_decision_unless_it_has_to_be_quick(make, tmp_path, preset, there):
+    plan = plan_encoder(probe(make(".mp4")), EncodeOptions(preset=preset), tmp_path / "x.mp4")
+    assert ("trellis=2" in plan.options["x264-params"].split(":")) is there
+
+
 def test_absent_hardware_falls_back_and_says_so(make, tmp_path):
     options = EncodeOptions(hardware="videotoolbox")
     plan = plan_encoder(probe(make(".mp4")), options, tmp_path / "x.mp4")

@@ -62,7 +62,7 @@ class _Family:
 _X26 = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo"
 _SHORT_SIGHTED = ("ultrafast", "superfast", "veryfast", "faster")
 _FAMILIES = {
-    "h264": _Family("libx264", 16, 51, ("medium", *_X26.split()), options={"threads": "4"}),
+    "h264": _Family("libx264", 15, 51, ("medium", *_X26.split()), options={"threads": "4"}),
     "hevc": _Family("libx265", 17, 51, ("medium", *_X26.split())),
     "av1": _Family("libsvtav1", 18, 63, ("6", *map(str, range(14)))),
     "vp9": _Family(
@@ -189,8 +189,9 @@ def _options(family: str, options: EncodeOptions, info: VideoInfo, pix_fmt: str)
     elif family == "h264":
         fixed = ["log-level=none", "open-gop=0"]
         if out["preset"] not in _SHORT_SIGHTED:
-            # Each frame looked ahead costs 7 MB at 1080p; beyond 10 it hardly pays at these qualities.
-            fixed.append("rc-lookahead=10:sync-lookahead=0")
+            # Each frame looked ahead costs 7 MB at 1080p; beyond 10 it hardly pays at these qualities. Far
+            # better pays trellis in every decision: calmer and as crisp, in less space, for little time.
+            fixed.append("rc-lookahead=10:sync-lookahead=0:trellis=2")
         out["x264-params"] = ":".join([*fixed, *hdr.x264(static)])
     elif family == "hevc":
         pools = options.threads or 4

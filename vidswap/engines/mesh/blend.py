@@ -158,7 +158,8 @@ class Grain:
     def __init__(self, part: U8 | U16, share: float) -> None:
         # All of it at once: what is blended is no longer the target's. Sums of whole numbers are exact
         # and fast, in 16 bits for the usual depth.
-        self._luma = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+        # Fine luma is in green as in all three, and a sum of them would be rounded anew in every frame.
+        self._luma = cv2.extractChannel(part, 1)
         usual = part.dtype == np.uint8
         self._sums = cv2.CV_16S if usual else cv2.CV_32F
         self._limit = GRAIN_LIMIT * (255 if usual else 65535) * WEIGHT

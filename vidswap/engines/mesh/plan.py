@@ -30,9 +30,11 @@ FOLDS = 0.8
 """How much of a smile's lines goes when the photo smiles more than the target: old ones stay a trace."""
 GRID = 128
 """Side of the slow alpha and of the zones."""
-CRISP = 1.12
-"""How much crisper than the footage skin may be: a little is not seen, and brows, lids and all are as crisp
-as the footage's."""
+CRISP = 1.0
+"""How crisp skin may be, against the footage's."""
+TEXTURED = 0.9
+"""Share of the footage's finest detail that comes from the photo at most, brows, lids and all. What lacks is the
+target's own, which moves with its skin exactly: more of the photo's shimmers, less is a blurred brow."""
 COARSE = 1.2
 """The same at 1.2 to 3 px, where canvas and film grain lie."""
 ROUNDING = 0.25 / 255
@@ -345,8 +347,9 @@ def match_detail(
     mark = cv2.GaussianBlur(features(TEXTURE, 0.006), (0, 0), 4)[..., None]
     best = best + mark * 0.6 * (texture - sharp)
     for one in (2, 0):
-        # Still crisper than the footage, brows and all: the finest band is turned down as a whole.
-        excess = np.hypot(measure(best, whole)[one], ROUNDING) / max(wanted[one], 1e-6)
+        # Brows and all: the finest band is turned down as a whole.
+        have = float(np.hypot(measure(best, whole)[one], ROUNDING))
+        excess = have / max(TEXTURED * wanted[one], 1e-6)
         if excess > 1.0:
             best = best - (1 - 1 / excess) * (best - cv2.GaussianBlur(best, (0, 0), 2 / ratio))
     best = texture + strength * (best - texture)
