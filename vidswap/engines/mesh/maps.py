@@ -10,7 +10,7 @@ from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
-from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
+from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, frontalise, planes, rasterise
 from vidswap.types import F32, Bool, TargetFace
 
 I32 = NDArray[np.int32]
@@ -54,7 +54,7 @@ class Geometry:
     facing: F32
     """(542,) [0, 1] how squarely the surface faces the camera."""
     aperture: F32
-    """(2,) how far the target's eyes are open, against their width, image-left first."""
+    """(2,) how far the target's eyes are open, against their width, image-left first, as if seen from the front."""
 
 
 def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) -> Geometry:
@@ -63,7 +63,8 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     pose = fit_pose(plan.shape, surface, mesh.rigid)
     vertices = mesh.extend(surface)
     vertices[:, :2] -= (face.box.left, face.box.top)
-    opened = aperture(face.at.mesh)
+    # From the front: a head that is turned shows its far eye narrow, which would count as wide open.
+    opened = aperture(frontalise(surface, pose))
     offset = plan.offset.copy()
     eager = np.clip(EAGER * plan.usual, *BOUNDS)
     ways = zip(opened / plan.usual, eager, plan.lids, plan.wider, strict=True)
