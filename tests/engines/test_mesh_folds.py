@@ -51,3 +51,15 @@ def test_a_line_is_found_wherever_it_lies_between_two_cells(place):
     texture[:, round(middle - 0.12 * between) : round(middle + 0.12 * between)] = 60
     found = _folds(u, v, np.ones(u.shape, bool), texture)
     assert (found[:, 9:11] > 0.9).all()
+
+
+@pytest.mark.parametrize("times", [1.0, 2 * SQUEEZE])
+def test_a_dark_band_that_squeezed_skin_becomes_is_not_drawn(times):
+    """As the shaded side of a nose: cells show the shadow, too, not only what lies between them."""
+    u, v = squeezed(times)
+    texture = np.full((256, 256, 4), 150, np.uint8)
+    texture[:, round(256 * (u[0, 9] - STEP / 2)) : round(256 * (u[0, 10] + STEP / 2))] = 60
+    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    assert (found[:, 9:11] > 0.9).all() == (times > 1)
+    assert not found[:, :7].any()
+    assert not found[:, 13:].any()

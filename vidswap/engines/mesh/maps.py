@@ -20,6 +20,8 @@ FOLD = 4.0
 interpolation would draw all of it within a cell, as a dark line beside a nose."""
 SQUEEZE, LINE = 1.5, (1.0, 8.0)
 """Times the usual step from which on skin may lie unseen, and levels from which and at which it counts then."""
+BAND = 5
+"""Cells, a twentieth of a face's width, up to which a dark band is one."""
 BETWEEN = 0.3, 0.5, 0.7
 """Places between two cells at which what would be drawn is looked at: a line may lie anywhere there."""
 JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
@@ -206,13 +208,18 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
     degrees, as it comes and goes while a head turns.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
+    drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)
     aside = cv2.absdiff(u, 0.5)
     juts = [(aside < wide) & (v > top) & (v < bottom) for wide, top, bottom in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
     jump = np.zeros(skin.shape, np.float32)
     limits = None
     before, behind = slice(None, -1), slice(1, None)
-    for one, other in (((slice(None), before), (slice(None), behind)), ((before,), (behind,))):
+    ways = (
+        (((slice(None), before), (slice(None), behind)), (1, BAND)),
+        (((before,), (behind,)), (BAND, 1)),
+    )
+    for (one, other), across in ways:
         step = cv2.max(cv2.absdiff(u[other], u[one]), cv2.absdiff(v[other], v[one]))
         step *= skin[other] & skin[one]
         if limits is None:
@@ -226,6 +233,12 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         far[lesser] = np.maximum(far[lesser], squeezed * smoothstep(*LINE, _line(luma, *ends)))
         jump[other] = np.maximum(jump[other], far)
         jump[one] = np.maximum(jump[one], far)
+        # Nor as a band of some cells, which is what the shaded side of a nose becomes.
+        slanted = np.zeros(skin.shape, np.float32)
+        slanted[one][lesser] = squeezed
+        slanted = cv2.dilate(slanted, np.ones(across, np.uint8))
+        band = cv2.morphologyEx(drawn, cv2.MORPH_BLACKHAT, np.ones(across, np.uint8))
+        jump = np.maximum(jump, slanted * smoothstep(*LINE, band))
     return np.asarray(cv2.dilate(jump, np.ones((3, 3), np.uint8)), np.float32)
 
 
