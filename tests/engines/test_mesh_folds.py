@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh.maps import FOLD, SQUEEZE, _folds
+from vidswap.engines.mesh.maps import FOLD, NOSE, SQUEEZE, _folds
 
 STEP = 0.02
 
@@ -60,6 +60,10 @@ def test_a_dark_band_that_squeezed_skin_becomes_is_not_drawn(times):
     texture = np.full((256, 256, 4), 150, np.uint8)
     texture[:, round(256 * (u[0, 9] - STEP / 2)) : round(256 * (u[0, 10] + STEP / 2))] = 60
     found = _folds(u, v, np.ones(u.shape, bool), texture)
-    assert (found[:, 9:11] > 0.9).all() == (times > 1)
+    beside = v[:, 0] > NOSE + 1.5 * STEP
+    assert beside.any()
+    assert (found[beside, 9:11] > 0.9).all() == (times > 1)
+    # A little higher lie the corners of the eyes.
+    assert not found[v[:, 0] < NOSE - 1.5 * STEP].any()
     assert not found[:, :7].any()
     assert not found[:, 13:].any()

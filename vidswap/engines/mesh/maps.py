@@ -22,6 +22,8 @@ SQUEEZE, LINE = 1.5, (1.0, 8.0)
 """Times the usual step from which on skin may lie unseen, and levels from which and at which it counts then."""
 BAND = 5
 """Cells, a twentieth of a face's width, up to which a dark band is one."""
+NOSE = 0.4
+"""Where the nose leaves the corners of the eyes, down the layout."""
 BETWEEN = 0.3, 0.5, 0.7
 """Places between two cells at which what would be drawn is looked at: a line may lie anywhere there."""
 JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
@@ -29,7 +31,7 @@ JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 AWAKE = 0.6
 """Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
 opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
-EAGER, BOUNDS = 2.4, (0.65, 0.9)
+EAGER, BOUNDS = 2.6, (0.65, 1.0)
 """By how much more than the target's lids from their usual place the drawn ones go, for an eye as high as
 wide, and at least and at most. Lashes, crease and shadows of a photo stay those of one opening, and viewers
 and landmarkers see a share of that: the smaller one, the wider the target's eyes."""
@@ -212,6 +214,7 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
     aside = cv2.absdiff(u, 0.5)
     juts = [(aside < wide) & (v > top) & (v < bottom) for wide, top, bottom in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
+    beside = juts[0] & (v > NOSE)
     jump = np.zeros(skin.shape, np.float32)
     limits = None
     before, behind = slice(None, -1), slice(1, None)
@@ -233,12 +236,12 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         far[lesser] = np.maximum(far[lesser], squeezed * smoothstep(*LINE, _line(luma, *ends)))
         jump[other] = np.maximum(jump[other], far)
         jump[one] = np.maximum(jump[one], far)
-        # Nor as a band of some cells, which is what the shaded side of a nose becomes.
+        # Nor as a band of some cells, which is what the shaded side of a nose becomes: under a lip it is a lip's.
         slanted = np.zeros(skin.shape, np.float32)
         slanted[one][lesser] = squeezed
         slanted = cv2.dilate(slanted, np.ones(across, np.uint8))
         band = cv2.morphologyEx(drawn, cv2.MORPH_BLACKHAT, np.ones(across, np.uint8))
-        jump = np.maximum(jump, slanted * smoothstep(*LINE, band))
+        jump = np.maximum(jump, beside * slanted * smoothstep(*LINE, band))
     return np.asarray(cv2.dilate(jump, np.ones((3, 3), np.uint8)), np.float32)
 
 
