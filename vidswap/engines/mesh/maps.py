@@ -10,7 +10,7 @@ from vidswap.engines.mesh.plan import MeshPlan, aperture
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
-from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, frontalise, planes, rasterise
+from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
 from vidswap.types import F32, Bool, TargetFace
 
 I32 = NDArray[np.int32]
@@ -67,8 +67,9 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     pose = fit_pose(plan.shape, surface, mesh.rigid)
     vertices = mesh.extend(surface)
     vertices[:, :2] -= (face.box.left, face.box.top)
-    # From the front: a head that is turned shows its far eye narrow, which would count as wide open.
-    opened = aperture(frontalise(surface, pose))
+    # As from the front: a head that is turned shows its far eye narrow, which would count as wide open.
+    turned = np.maximum(aperture(plan.shape @ pose.rotation.T), np.float32(0.05))
+    opened = aperture(face.at.mesh) * aperture(plan.shape) / turned
     offset = plan.offset.copy()
     eager = np.clip(EAGER * plan.usual, *BOUNDS)
     ways = zip(opened / plan.usual, eager, plan.lids, plan.wider, strict=True)
