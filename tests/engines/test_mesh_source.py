@@ -89,3 +89,29 @@ def test_a_scarf_right_above_the_brows_leaves_room_for_raised_ones(mesh):
     shown = found.texture[above & (found.valid > 0.2)]
     assert (shown[:, 0] > shown[:, 2]).mean() > 0.98  # skin and no scarf
     assert found.valid[:60].max() < 0.1
+
+
+@pytest.mark.parametrize("yaw", [22, -22])
+@pytest.mark.parametrize("side", ["far", "near"])
+def test_a_line_on_the_far_flank_of_a_nose_is_no_stain_and_one_on_the_near_flank_stays(
+    mesh, monkeypatch, yaw, side
+):
+    source = turned_head(mesh, yaw)
+    source.rgb[:] = source.rgb.max((0, 1))
+    flank = (188, 174, 198) if (yaw > 0) == (side == "far") else (412, 399, 420)
+    line = np.round(source.mesh[list(flank), :2]).astype(np.int32)
+    cv2.polylines(source.rgb, [line], False, (100, 80, 70), 3)
+    x, y = np.round(mesh.uv[flank[1]] * 512).astype(int)
+
+    def dark():
+        found = identify([source], mesh, Atlas.build(mesh, 512), Atlas.build(mesh, 256))
+        return 180 / 255 - found.texture[y - 12 : y + 13, x - 12 : x + 13].max(-1).mean()
+
+    cleaned = dark()
+    monkeypatch.setattr("vidswap.engines.mesh.source.CLEANED", 0.0)
+    usual = dark()
+    assert usual > 0.02
+    if side == "far":
+        assert cleaned < 0.7 * usual
+    else:
+        assert cleaned == pytest.approx(usual, rel=0.02)

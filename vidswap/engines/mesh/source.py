@@ -21,6 +21,15 @@ TEXTURE = 512
 """Side of the source texture in texels."""
 PROFILE = 0.3, 0.55
 """Sine of yaw from which a photo's far side gives way to the near one's mirror image, and to which."""
+FLANK = 0.02, 0.1, 0.39, 0.56
+"""A nose's flanks in the layout: from where and how far to both sides of its ridge, top and bottom."""
+BETTER = 0.1, 0.35
+"""How much better the other flank of a nose must be seen to begin to serve for both, and to serve in full.
+What lies at grazing angles is a dark line in a photo, and would be a stain on the skin."""
+CLEANED = 0.6
+"""Share of such a stain that goes: with all of it goes some of the form, and of the likeness."""
+STAIN = 0.0, 0.04
+"""By how much that other flank must be lighter for the same: a shadow is not doubled."""
 EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
 
@@ -66,6 +75,13 @@ def identify(
     mirrored = _match_light(flipped, flipped_trust, texture, trust)
     # The far side of a turned head is imprecise long before it is invisible.
     own = np.clip(np.maximum((trust - 0.05) / 0.25, 0.5 + (trust - flipped_trust) / 0.2), 0, 1)
+    better = smoothstep(*BETTER, flipped_trust - trust) * _flanks(TEXTURE)
+    own -= (
+        CLEANED
+        * own
+        * better
+        * smoothstep(*STAIN, cv2.GaussianBlur((mirrored - texture).mean(2), (0, 0), 6))
+    )
     own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
@@ -83,6 +99,16 @@ def identify(
         f"{source.path}: {GLASSES}" for source, v in zip(sources, views, strict=True) if v.glasses
     )
     return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris, remarks)
+
+
+def _flanks(size: int) -> F32:
+    """(S, S) 1 on both flanks of the nose, soft at the edges."""
+    inner, outer, top, bottom = FLANK
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size
+    aside = np.abs(place - 0.5)
+    across = smoothstep(0, inner, aside) * (1 - smoothstep(outer, outer + 0.03, aside))
+    down = smoothstep(top - 0.03, top, place) * (1 - smoothstep(bottom, bottom + 0.03, place))
+    return np.asarray(down[:, None] * across, np.float32)
 
 
 def _over_brows(texture: F32, valid: F32) -> tuple[F32, F32]:
