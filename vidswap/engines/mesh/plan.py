@@ -32,7 +32,7 @@ GRID = 128
 """Side of the slow alpha and of the zones."""
 CRISP = 1.0
 """How crisp skin may be, against the footage's."""
-TEXTURED = 0.87
+TEXTURED = 0.88
 """Share of the footage's finest detail that comes from the photo at most, brows, lids and all. What lacks is the
 target's own, which moves with its skin exactly: more of the photo's shimmers, less is a blurred brow."""
 COARSE = 1.2

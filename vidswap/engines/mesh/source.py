@@ -26,7 +26,7 @@ FLANK = 0.02, 0.1, 0.39, 0.56
 BETTER = 0.1, 0.35
 """How much better the other flank of a nose must be seen to begin to serve for both, and to serve in full.
 What lies at grazing angles is a dark line in a photo, and would be a stain on the skin."""
-CLEANED = 0.6
+CLEANED = 0.45
 """Share of such a stain that goes: with all of it goes some of the form, and of the likeness."""
 STAIN = 0.0, 0.04
 """By how much that other flank must be lighter for the same: a shadow is not doubled."""
