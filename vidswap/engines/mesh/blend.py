@@ -159,7 +159,7 @@ class Grain:
         # All of it at once: what is blended is no longer the target's. Sums of whole numbers are exact
         # and fast, in 16 bits for the usual depth.
         # Fine luma is in green as in all three, and a sum of them would be rounded anew in every frame.
-        self._luma = cv2.extractChannel(part, 1)
+        self._green = cv2.extractChannel(part, 1)
         usual = part.dtype == np.uint8
         self._sums = cv2.CV_16S if usual else cv2.CV_32F
         self._limit = GRAIN_LIMIT * (255 if usual else 65535) * WEIGHT
@@ -168,16 +168,16 @@ class Grain:
     def at(self, rows: slice, columns: slice) -> F32:
         """(h, w) of some rows and columns."""
         above, before = min(rows.start, REACH), min(columns.start, REACH)
-        luma = self._luma[
+        green = self._green[
             rows.start - above : rows.stop + REACH, columns.start - before : columns.stop + REACH
         ]
-        near = cv2.boxFilter(luma, self._sums, (3, 3), normalize=False)
+        near = cv2.boxFilter(green, self._sums, (3, 3), normalize=False)
         near = cv2.boxFilter(near, self._sums, (3, 3), normalize=False)
         own = (
             slice(above, above + rows.stop - rows.start),
             slice(before, before + columns.stop - columns.start),
         )
-        fine = luma[own].astype(near.dtype)
+        fine = green[own].astype(near.dtype)
         fine *= WEIGHT
         fine -= near[own]
         kept = cv2.max(cv2.min(fine, self._limit), -self._limit).astype(np.float32)

@@ -208,7 +208,8 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
 
     A far jump is one in any case. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
     and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
-    degrees, as it comes and goes while a head turns.
+    degrees, as it comes and goes while a head turns. Beside the nose a dark band of some cells counts, too,
+    which is what its shaded flank is squeezed to; under a lip such a band is the lip's own shadow.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)
@@ -237,7 +238,6 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         far[lesser] = np.maximum(far[lesser], squeezed * smoothstep(*LINE, _line(luma, *ends)))
         jump[other] = np.maximum(jump[other], far)
         jump[one] = np.maximum(jump[one], far)
-        # Nor as a band of some cells, which is what the shaded side of a nose becomes: under a lip it is a lip's.
         slanted = np.zeros(skin.shape, np.float32)
         slanted[one][lesser] = squeezed
         slanted = cv2.dilate(slanted, np.ones(across, np.uint8))

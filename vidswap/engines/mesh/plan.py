@@ -30,13 +30,11 @@ FOLDS = 0.8
 """How much of a smile's lines goes when the photo smiles more than the target: old ones stay a trace."""
 GRID = 128
 """Side of the slow alpha and of the zones."""
-CRISP = 1.0
-"""How crisp skin may be, against the footage's."""
 TEXTURED = 0.88
 """Share of the footage's finest detail that comes from the photo at most, brows, lids and all. What lacks is the
 target's own, which moves with its skin exactly: more of the photo's shimmers, less is a blurred brow."""
 COARSE = 1.2
-"""The same at 1.2 to 3 px, where canvas and film grain lie."""
+"""Times the footage's contrast that a photo may have at 1.2 to 3 px, where canvas and film grain lie."""
 ROUNDING = 0.25 / 255
 """What rounding luma to eight bits, limited range, adds to that measure of detail: it needs no grain."""
 HOLD = 1.15
@@ -339,7 +337,7 @@ def match_detail(
     sharp = best
     have = measure(best, inside)[0]
     for sigma in (0.5, 0.8, 1.1, 1.5, 2.0, 2.7, 3.6):
-        if have <= CRISP * wanted[0]:
+        if have <= wanted[0]:
             break
         best = cv2.GaussianBlur(sharp, (0, 0), max(sigma / ratio, 0.3))
         have = measure(best, inside)[0]

@@ -76,12 +76,8 @@ def identify(
     # The far side of a turned head is imprecise long before it is invisible.
     own = np.clip(np.maximum((trust - 0.05) / 0.25, 0.5 + (trust - flipped_trust) / 0.2), 0, 1)
     better = smoothstep(*BETTER, flipped_trust - trust) * _flanks(TEXTURE)
-    own -= (
-        CLEANED
-        * own
-        * better
-        * smoothstep(*STAIN, cv2.GaussianBlur((mirrored - texture).mean(2), (0, 0), 6))
-    )
+    lighter = cv2.GaussianBlur((mirrored - texture).mean(2), (0, 0), 6)
+    own *= 1 - CLEANED * better * smoothstep(*STAIN, lighter)
     own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
