@@ -157,3 +157,27 @@ def test_a_highlights_pale_colour_does_not_come_without_its_brightness(oval, sid
     assert paler[0] < 0.93  # the highlight itself is pale
     assert paler[1] > 0.95
     assert lit[at].mean() > dark[at].mean()
+
+
+def test_streaks_where_a_photo_saw_a_cheek_at_a_slant_are_left_out(oval):
+    """What is left of them, against the same photo seen from the front there."""
+    x = np.arange(512)
+    photo = np.full((512, 512, 3), PINK, np.float32)
+    photo *= (1 + 0.1 * np.sin(x / 3))[:, None, None].astype(np.float32)
+    whole = cv2.resize(oval, (512, 512))
+    slant = np.zeros((512, 512), np.float32)
+    slant[:, :256] = 1
+    out = relight(photo, whole, plain(PINK), oval, 1.0, 0.0, slant)
+    streaks = np.log(out).mean(-1)[290:330]
+    left, right, middle = (streaks[:, c].std() for c in (100, 411, 256))
+    assert left < 0.4 * right < 0.4 * middle
+
+
+def test_hair_beside_a_smooth_cheek_lends_it_no_tint(oval):
+    photo = np.full((512, 512, 3), PINK, np.float32)
+    known = cv2.resize(oval, (512, 512)) * (np.arange(512) > 90)
+    photo[known < 0.5] = (0.05, 0.02, 0.1)
+    slant = np.ones((512, 512), np.float32)
+    out = relight(photo, known.astype(np.float32), plain(PINK), oval, 1.0, 0.0, slant)
+    cheek = np.log(out[290:330, 100:112] / PINK)
+    assert np.abs(cheek).max() < 0.05

@@ -115,3 +115,11 @@ def test_a_line_on_the_far_flank_of_a_nose_is_no_stain_and_one_on_the_near_flank
         assert cleaned < 0.8 * usual
     else:
         assert cleaned == pytest.approx(usual, rel=0.02)
+
+
+def test_the_sides_of_a_frontal_photo_are_seen_at_a_slant(mesh):
+    found = identify([turned_head(mesh, 0)], mesh, Atlas.build(mesh, 512), Atlas.build(mesh, 256))
+    row = found.slant[300]
+    assert row[256] < 0.1
+    assert row[100] > 0.7
+    assert row[412] > 0.7

@@ -25,6 +25,8 @@ DIP = 0.3
 FLANK = 0.17, 0.27
 """Where the cheeks' sides begin, from the middle line in layout units. A photo saw them at a slant:
 what it holds there is smeared skin, and turned to the camera it would read as dirt."""
+CALM = 0.75, 0.95
+"""Share of fine detail that goes there: of texels that were seen well all the same, and of the others."""
 COLD, VIOLET = 0.03, 0.05
 """How much bluer (blue against red) and more violet (both against green) than the skin a detail may be,
 in log units: reddened skin is a little violet."""
@@ -120,6 +122,7 @@ def relight(
     target_valid: F32,
     strength: float,
     smile: float = 0.0,
+    slant: F32 | None = None,
 ) -> F32:
     """The source's texture as it would look in the target's light.
 
@@ -134,6 +137,7 @@ def relight(
         target_valid: (256, 256).
         strength: [0, 1]; 0 matches exposure, colour and the outline only.
         smile: [0, 1] how much of the lines that a smile draws beside the mouth is expression.
+        slant: (S, S) in [0, 1] where the source was seen at a slant; nowhere by default.
 
     Returns:
         (S, S, 3) in [0, 1].
@@ -156,7 +160,8 @@ def relight(
     slow = plain + (1 - (1 - strength) * free) * (wanted - plain)
     gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
     logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
-    logs = _limit_fine(logs.astype(np.float32), smile)
+    aslant = np.zeros_like(source_valid) if slant is None else slant
+    logs = _limit_fine(logs.astype(np.float32), source_valid, aslant, smile)
     base = s.base + mean + strength * (t.base - s.base - mean)
     base = cv2.resize(base, (size, size), interpolation=cv2.INTER_LINEAR)
     change = _earthen(logs - base) + _unglossed(logs - base, base, source_valid)
@@ -312,10 +317,11 @@ def _outline(rest: F32, both: F32, valid: F32, target: F32) -> F32:
     return result
 
 
-def _limit_fine(logs: F32, smile: float) -> F32:
+def _limit_fine(logs: F32, valid: F32, slant: F32, smile: float) -> F32:
     """Fine band: no colour noise, no highlights of another light, no noise lifted out of a dark side."""
     size = len(logs)
-    slow = cv2.GaussianBlur(logs, (0, 0), FINE * size)
+    # Of what is valid only: hair beside a cheek would be a tint on it.
+    slow = smooth(logs, np.maximum(valid, 1e-3), FINE)
     fine = logs - slow
     luma = fine.mean(-1)
     skin = (1 - features(size, 0.02)) * (depth_inside(size) > 0.02)
@@ -330,7 +336,8 @@ def _limit_fine(logs: F32, smile: float) -> F32:
     limit = (ROUGH + (ROUGHEST - ROUGH) * centre) * usual
     calm = np.minimum(1.0, limit / np.maximum(rms, 1e-4))
     mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
-    calm = calm * (1 - 0.6 * smoothstep(*FLANK, _aside(size))) * (1 - smile * smile_folds(size))
+    sides = smoothstep(*FLANK, _aside(size)) * (CALM[0] + (CALM[1] - CALM[0]) * slant)
+    calm = calm * (1 - sides) * (1 - smile * smile_folds(size))
     luma = luma * (calm + mark * (1 - calm))
     luma = np.where(luma > 0, SHINE * np.tanh(luma / SHINE), luma)
     chroma = fine - fine.mean(-1, keepdims=True)

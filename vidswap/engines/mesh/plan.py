@@ -122,11 +122,14 @@ def plan_track(
         trusted,
         options.light,
         FOLDS * float(np.clip(smile - 0.5, 0, 1)),
+        identity.slant,
     )
     offset, lids, wider = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)
-    texture, grain = match_detail(lit, identity.valid, detail, drawn, mesh, options.detail)
+    # What is smeared holds no detail: measured with it, all the rest would be left too sharp.
+    clear = identity.valid * (1 - identity.slant)
+    texture, grain = match_detail(lit, clear, detail, drawn, mesh, options.detail)
     skin = skin * bare
     cover = identity.valid * _spread(skin, seen)
     narrow = cover * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
@@ -308,7 +311,7 @@ def match_detail(
 
     Args:
         texture: (512, 512, 3) in [0, 1].
-        valid: (512, 512).
+        valid: (512, 512) where it is measured.
         detail: (4,) as ``AppearanceCollector`` measures it.
         shape: (542, 3) canonical shape as it will be drawn.
         mesh: The mesh's constants.

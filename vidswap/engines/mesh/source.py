@@ -30,6 +30,8 @@ CLEANED = 0.45
 """Share of such a stain that goes: with all of it goes some of the form, and of the likeness."""
 STAIN = 0.0, 0.04
 """By how much that other flank must be lighter for the same: a shadow is not doubled."""
+SLANT = 0.5, 0.9
+"""Trust below which a texel was seen at a slant, and from which on it was not."""
 EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
 
@@ -46,6 +48,8 @@ class Identity:
     """(512, 512, 3) RGB in [0, 1]."""
     valid: F32
     """(512, 512) [0, 1] where the texture is this person's skin or features."""
+    slant: F32
+    """(512, 512) [0, 1] where photographs saw it at so grazing an angle that its detail is smeared."""
     shape: F32
     """(468, 3) in canonical units."""
     iris: F32
@@ -94,7 +98,10 @@ def identify(
     remarks = tuple(
         f"{source.path}: {GLASSES}" for source, v in zip(sources, views, strict=True) if v.glasses
     )
-    return Identity(texture.astype(np.float32), valid.astype(np.float32), shape, iris, remarks)
+    slant = (1 - smoothstep(*SLANT, best)).astype(np.float32)
+    return Identity(
+        texture.astype(np.float32), valid.astype(np.float32), slant, shape, iris, remarks
+    )
 
 
 def _flanks(size: int) -> F32:
