@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
-from vidswap.engines.mesh.shade import even_light
+from vidswap.engines.mesh.shade import clean_shadows, even_light
 from vidswap.engines.mesh.source import identify
 from vidswap.faces.facemesh import Atlas, FaceMesh
 from vidswap.faces.vertices import BROWS, EYES
@@ -123,3 +123,22 @@ def test_the_sides_of_a_frontal_photo_are_seen_at_a_slant(mesh):
     assert row[256] < 0.1
     assert row[100] > 0.7
     assert row[412] > 0.7
+
+
+def test_a_mark_beside_one_brow_does_not_come_to_stand_beside_the_other():
+    """Elsewhere the half in shadow does take the other's detail."""
+    size = 512
+    shadow = np.where(np.arange(size) < size / 2, 0.5, 1.0)[None, :, None]
+    photo = np.full((size, size, 3), (0.7, 0.55, 0.45)) * shadow
+    tail = polygon(BROWS[1], size, 0.03) * (polygon(BROWS[1], size, 0.022) == 0) > 0
+    cheek = np.zeros((size, size), bool)
+    cheek[290:296, 340:346] = True
+    photo[tail | cheek] *= 0.6
+    out = clean_shadows(photo.astype(np.float32), np.ones((size, size), np.float32)).mean(-1)
+    depths = []
+    for mark in (tail, cheek):
+        other = mark[:, ::-1].astype(np.uint8)
+        around = cv2.dilate(other, np.ones((15, 15), np.uint8)) - cv2.dilate(other, np.ones((9, 9)))
+        depths.append(np.log(out[around > 0].mean() / out[other > 0].mean()))
+    assert depths[1] > 0.15
+    assert abs(depths[0]) < 0.05

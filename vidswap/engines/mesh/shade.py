@@ -14,6 +14,8 @@ LIFT = 0.03
 """Added before the logarithm, in [0, 1]."""
 SLACK = 0.05
 """Log difference of a half from the mean of both that is modelling, not shadow."""
+BROW_ENDS = 0.05
+"""How far around brows, in layout units, fine detail is not taken from the mirror image."""
 DETAIL = 0.02
 """Standard deviation of what counts as detail, in layout units."""
 LIGHTER, CLEANER = 0.4, 0.65
@@ -31,7 +33,8 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
 
     Another light turns a hard shadow into a stain, and its pixels hold grain and compression more than
     skin. Faces are nearly symmetric, so what is darker than its mirror image takes a part of that.
-    Brows and eyes keep their own detail, a little lighter, as they are what is least alike.
+    Brows and eyes keep their own detail, a little lighter, as they are what is least alike; so does the
+    skin around brows, where the tail of one would be a second tail of the other.
 
     Args:
         texture: (S, S, 3) in [0, 1].
@@ -46,6 +49,8 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
     dark = _shadow(small, seen)
     own = np.max([polygon(p, size, 0.012) for p in (*EYES, *BROWS)], 0).astype(np.float32) / 255
     own = cv2.GaussianBlur(own, (0, 0), 0.008 * size)
+    tails = np.max([polygon(p, size, BROW_ENDS) for p in BROWS], 0).astype(np.float32) / 255
+    tails = cv2.GaussianBlur(tails, (0, 0), 0.008 * size)[..., None]
     # The edge of a shadow goes with it: a little beyond where it is dark.
     reach = cv2.dilate(smoothstep(0.08, 0.25, dark), np.ones((7, 7), np.uint8))
     fill = cv2.resize(cv2.GaussianBlur(reach, (0, 0), 2.5), (size, size))
@@ -54,7 +59,7 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
     logs = np.log(texture + LIFT).astype(np.float32)
     slow = cv2.GaussianBlur(logs, (0, 0), DETAIL * size)
     fine = logs - slow
-    change = LIGHTER * (slow[:, ::-1] - slow) + CLEANER * (fine[:, ::-1] - fine)
+    change = LIGHTER * (slow[:, ::-1] - slow) + CLEANER * (1 - tails) * (fine[:, ::-1] - fine)
     logs += fill * change + LIGHTER * (own * gain)[..., None]
     result: F32 = np.clip(np.exp(logs) - LIFT, 0, 1)
     return result.astype(np.float32)
