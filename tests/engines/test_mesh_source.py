@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.shade import clean_shadows, even_light
 from vidswap.engines.mesh.source import identify
@@ -142,3 +143,20 @@ def test_a_mark_beside_one_brow_does_not_come_to_stand_beside_the_other():
         depths.append(np.log(out[around > 0].mean() / out[other > 0].mean()))
     assert depths[1] > 0.15
     assert abs(depths[0]) < 0.05
+
+
+def test_a_target_has_room_for_raised_brows_under_its_hair():
+    """Hair stands close above the brows: only as far around them as is asked for does the face go on."""
+    size = 256
+    skin = np.full((size, size, 3), (200, 160, 140), np.uint8)
+    brows = np.max([polygon(b, size) for b in BROWS], 0) > 0
+    rows = np.arange(size)[:, None]
+    hair = np.broadcast_to(rows < np.nonzero(brows)[0].min() - 0.03 * size, brows.shape)
+    skin[brows | hair] = (40, 30, 30)
+    seen = np.full((size, size), 255, np.uint8)
+    ring = (np.max([polygon(b, size, 0.045) for b in BROWS], 0) > 0) & ~hair
+    ring &= np.max([polygon(b, size, 0.03) for b in BROWS], 0) == 0
+    usual, more = (
+        skin_mask(skin, seen, room)[ring & (rows < 0.3 * size)].mean() for room in (0.03, 0.05)
+    )
+    assert more > usual + 0.1

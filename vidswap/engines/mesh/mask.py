@@ -10,7 +10,7 @@ from vidswap.types import F32, U8
 SIZE = 256
 
 
-def skin_mask(texture: U8, weight: U8) -> F32:
+def skin_mask(texture: U8, weight: U8, room: float = 0.03) -> F32:
     """Soft validity of each texel by GrabCut on the layout (Rother 2004, OpenCV's).
 
     Surely face: cheeks, nose, chin and the features, as far as their colour is near the median
@@ -19,6 +19,7 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     Args:
         texture: (256, 256, 3) unwrapped face.
         weight: (256, 256) how well each texel was seen.
+        room: How far around the brows hair beside them is no reason to end the face, in layout units.
 
     Returns:
         (256, 256) in [0, 1], soft at its border.
@@ -52,7 +53,7 @@ def skin_mask(texture: U8, weight: U8) -> F32:
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(picture, labels, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
     face = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.uint8)
-    return _tidy(face, inside) * _no_strands(distance.astype(np.float32), inside)
+    return _tidy(face, inside, room) * _no_strands(distance.astype(np.float32), inside)
 
 
 def _marked() -> F32:
@@ -61,7 +62,7 @@ def _marked() -> F32:
     return np.maximum(features(SIZE, 0.02), eyes)
 
 
-def _tidy(face: U8, inside: F32) -> F32:
+def _tidy(face: U8, inside: F32, room: float) -> F32:
     """One piece, brows and lids filled in, specks gone, border soft."""
     brows = np.max([polygon(p, SIZE, 0.012) for p in BROWS], 0) > 0
     lips = polygon(LIPS_OUTER, SIZE, 0.04)
@@ -89,7 +90,7 @@ def _tidy(face: U8, inside: F32) -> F32:
     away = cv2.distanceTransform(1 - hair, cv2.DIST_L2, 5) / SIZE
     berth = np.clip((away - 0.045) / 0.07, 0, 1)
     # Softly: a fringe may begin right above the brows. But brows stand higher at times, and must not show.
-    core = np.max([polygon(p, SIZE, 0.03) for p in BROWS], 0) > 0
+    core = np.max([polygon(p, SIZE, room) for p in BROWS], 0) > 0
     wings = np.max([polygon(p, SIZE, 0.065) for p in EYES], 0) > 0
     eyes = cv2.GaussianBlur((core | lids | wings).astype(np.float32), (0, 0), 3)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)

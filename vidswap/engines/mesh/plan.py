@@ -23,6 +23,8 @@ from vidswap.types import F32, U8, Bool
 
 LUMA = np.array((0.3, 0.59, 0.11), np.float32)
 """Shares of red, green and blue in brightness (BT.601)."""
+RAISED = 0.05
+"""How far above their usual place the target's brows may go, in layout units: there they are not to show."""
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
@@ -111,7 +113,7 @@ def plan_track(
     target = np.asarray(static["texture"], np.uint8)
     seen = np.asarray(static["texture_weight"], np.uint8)
     target, bare = _bare(target, seen)
-    skin = skin_mask(target, seen)
+    skin = skin_mask(target, seen, RAISED)
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
     own = np.asarray(static["shape"], np.float32)
     smile = smiling(identity.shape - own, mesh)
