@@ -122,7 +122,7 @@ def relight(
     target_valid: F32,
     strength: float,
     smile: float = 0.0,
-    slant: F32 | None = None,
+    slant: F32 | float = 0.0,
 ) -> F32:
     """The source's texture as it would look in the target's light.
 
@@ -137,7 +137,7 @@ def relight(
         target_valid: (256, 256).
         strength: [0, 1]; 0 matches exposure, colour and the outline only.
         smile: [0, 1] how much of the lines that a smile draws beside the mouth is expression.
-        slant: (S, S) in [0, 1] where the source was seen at a slant; nowhere by default.
+        slant: (S, S) or one for all, in [0, 1]: where the source was seen at a slant.
 
     Returns:
         (S, S, 3) in [0, 1].
@@ -160,8 +160,7 @@ def relight(
     slow = plain + (1 - (1 - strength) * free) * (wanted - plain)
     gain = cv2.resize(slow - (s.base + s.middle), (size, size), interpolation=cv2.INTER_LINEAR)
     logs = np.log(source + LIFT) + np.clip(gain, -2.2, 2.2)
-    aslant = np.zeros_like(source_valid) if slant is None else slant
-    logs = _limit_fine(logs.astype(np.float32), source_valid, aslant, smile)
+    logs = _limit_fine(logs.astype(np.float32), source_valid, slant, smile)
     base = s.base + mean + strength * (t.base - s.base - mean)
     base = cv2.resize(base, (size, size), interpolation=cv2.INTER_LINEAR)
     change = _earthen(logs - base) + _unglossed(logs - base, base, source_valid)
@@ -317,7 +316,7 @@ def _outline(rest: F32, both: F32, valid: F32, target: F32) -> F32:
     return result
 
 
-def _limit_fine(logs: F32, valid: F32, slant: F32, smile: float) -> F32:
+def _limit_fine(logs: F32, valid: F32, slant: F32 | float, smile: float) -> F32:
     """Fine band: no colour noise, no highlights of another light, no noise lifted out of a dark side."""
     size = len(logs)
     # Of what is valid only: hair beside a cheek would be a tint on it.

@@ -1,5 +1,7 @@
 """Shadows in a photograph: the lit half of the face lends its skin."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +49,8 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
     small = cv2.resize(texture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     seen = cv2.resize(trust, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
     dark = _shadow(small, seen)
-    own = np.max([polygon(p, size, 0.012) for p in (*EYES, *BROWS)], 0).astype(np.float32) / 255
-    own = cv2.GaussianBlur(own, (0, 0), 0.008 * size)
-    tails = np.max([polygon(p, size, BROW_ENDS) for p in BROWS], 0).astype(np.float32) / 255
-    tails = cv2.GaussianBlur(tails, (0, 0), 0.008 * size)[..., None]
+    own = _soft((*EYES, *BROWS), size, 0.012)
+    tails = _soft(BROWS, size, BROW_ENDS)[..., None]
     # The edge of a shadow goes with it: a little beyond where it is dark.
     reach = cv2.dilate(smoothstep(0.08, 0.25, dark), np.ones((7, 7), np.uint8))
     fill = cv2.resize(cv2.GaussianBlur(reach, (0, 0), 2.5), (size, size))
@@ -63,6 +63,12 @@ def clean_shadows(texture: F32, trust: F32) -> F32:
     logs += fill * change + LIGHTER * (own * gain)[..., None]
     result: F32 = np.clip(np.exp(logs) - LIFT, 0, 1)
     return result.astype(np.float32)
+
+
+def _soft(parts: Sequence[tuple[int, ...]], size: int, grow: float) -> F32:
+    """(S, S) 1 on some features and as far around them, soft at the edges."""
+    inside = np.max([polygon(p, size, grow) for p in parts], 0).astype(np.float32) / 255
+    return cv2.GaussianBlur(inside, (0, 0), 0.008 * size)
 
 
 def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
