@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.farm.conftest import until
 from vidswap.farm.queue import Queue
 from vidswap.farm.token import Item, key_of
 
@@ -118,9 +119,8 @@ def test_a_worker_that_slept_beyond_its_lease_is_fenced_off(tmp_path):
     queue, out = Queue.create(tmp_path / "queue"), tmp_path / "out"
     out.mkdir()
     keys = fill(queue, 1)
-    sleeper = start(queue, out, 1.0)
-    while not any(True for _ in queue.tokens("active")):
-        time.sleep(0.01)
+    sleeper = start(queue, out, 10.0)
+    assert until(lambda: list(queue.tokens("active")), every=0.01)
     sleeper.send_signal(signal.SIGSTOP)
     other = start(queue, out, 0.1)
     _, errors = other.communicate(timeout=30)
@@ -140,8 +140,7 @@ def test_sigterm_gives_the_item_back_without_counting_an_attempt(tmp_path):
     out.mkdir()
     keys = fill(queue, 1)
     worker = start(queue, out, 30.0)
-    while not any(True for _ in queue.tokens("active")):
-        time.sleep(0.01)
+    assert until(lambda: list(queue.tokens("active")), every=0.01)
     began = time.monotonic()
     worker.terminate()
     _, errors = worker.communicate(timeout=30)
