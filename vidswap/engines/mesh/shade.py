@@ -97,7 +97,7 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
     chosen = np.flatnonzero(seen.ravel() > 0.3)
     if share <= 0 or len(chosen) < 200:
         return texture
-    design, skin = _quadratic(facing[chosen]), seen.ravel()[chosen]
+    design, skin = quadratic(facing[chosen]), seen.ravel()[chosen]
     wanted = np.log(small[chosen] + LIFT).astype(np.float64)
     ridge = np.diag([1e-4, 1e-3, *[0.01] * 7]) * skin.sum()
     rest = np.zeros(len(chosen))
@@ -108,7 +108,7 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
             design.T @ (robust * design) + ridge, design.T @ (robust * wanted)
         )
         rest = (wanted - design @ shading).mean(1)
-    odd = _quadratic(normals.reshape(-1, 3))[:, ODD] @ shading[ODD]
+    odd = quadratic(normals.reshape(-1, 3))[:, ODD] @ shading[ODD]
     odd = np.clip(odd, -ODD_LIMIT, ODD_LIMIT).reshape(size, size, 3)
     luma = odd.mean(-1, keepdims=True)
     # Nobody is known by the colour of a shadow.
@@ -117,7 +117,7 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
     return result.astype(np.float32)
 
 
-def _quadratic(n: F32) -> NDArray[np.float64]:
+def quadratic(n: F32) -> NDArray[np.float64]:
     """(N, 9) terms of normals (N, 3): see ``ODD``."""
     x, y, z = n.astype(np.float64).T
     return np.stack([np.ones_like(x), x, x * y, x * z, y, z, y * y, y * z, z * z], 1)

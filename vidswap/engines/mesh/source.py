@@ -8,6 +8,7 @@ import numpy as np
 
 from vidswap.engines.mesh.bare import without_glasses
 from vidswap.engines.mesh.glasses import find_glasses
+from vidswap.engines.mesh.hair import hair
 from vidswap.engines.mesh.light import smooth
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
@@ -131,10 +132,11 @@ def _over_brows(texture: F32, valid: F32) -> tuple[F32, F32]:
         return texture, valid
     # Where a texture begins to be doubted there are strands and their shadows already.
     sure = np.clip((valid - 0.6) / 0.4, 0, 1) * (1 - features(TEXTURE, 0.01))
-    skin = smooth(texture, sure.astype(np.float32), 0.03)
+    # No darker than skin around is: what is sure there lies in the shadow of what is not.
+    skin = np.maximum(*(smooth(texture, sure.astype(np.float32), sigma) for sigma in (0.03, 0.15)))
     marks = cv2.GaussianBlur(features(TEXTURE, 0.012), (0, 0), 5)
     doubt = cv2.dilate(smoothstep(0.0, 0.45, 1 - valid), np.ones((15, 15), np.uint8))
-    share = zone * cv2.GaussianBlur(doubt, (0, 0), 6) * (1 - marks)
+    share = zone * cv2.GaussianBlur(doubt, (0, 0), 6) * (1 - marks * valid)
     # A fringe ends in points: as an edge of the swap they would show as a line on the forehead.
     whole = cv2.erode(np.maximum(valid, room), np.ones((13, 13), np.uint8))
     valid = valid + zone * (cv2.GaussianBlur(whole, (0, 0), 7) - valid)
@@ -177,7 +179,9 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
         coarse_view = without_glasses(coarse_view, frame)
         whole = np.round(np.clip(texture, 0, 1) * 255).astype(np.uint8)
         texture = without_glasses(whole, frame).astype(np.float32) / 255
-    skin = cv2.resize(skin_mask(coarse_view, weight), (TEXTURE, TEXTURE))
+    normals = mesh.spread(mesh.normals(vertices) @ pose.rotation, 2)
+    skin = skin_mask(coarse_view, weight) * (1 - hair(coarse_view, weight, coarse.spread(normals)))
+    skin = cv2.resize(skin, (TEXTURE, TEXTURE))
     # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
     # they are still more like the person than the mirrored near side.
     turned = float(pose.rotation[0, 2])
@@ -185,8 +189,7 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
     trust = (trust * _near_side(turned, TEXTURE)).astype(np.float32)
     even = EVEN * smoothstep(*PROFILE, np.array([abs(turned)], np.float32))[0]
     if even > 0:
-        normals = atlas.spread(mesh.spread(mesh.normals(vertices) @ pose.rotation, 2))
-        texture = even_light(texture, trust, normals, float(even))
+        texture = even_light(texture, trust, atlas.spread(normals), float(even))
     return _View(
         texture,
         trust,

@@ -1,0 +1,77 @@
+"""Hair of nearly the skin's colour is told from skin, and nothing else is taken for it."""
+
+import numpy as np
+import pytest
+
+from vidswap.engines.mesh.hair import CHIN, hair
+from vidswap.engines.mesh.regions import depth_inside, polygon
+from vidswap.faces.facemesh import Atlas, FaceMesh
+from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
+
+SIZE = 256
+SEEN = np.full((SIZE, SIZE), 255, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def normals():
+    mesh = FaceMesh.load()
+    smooth = mesh.spread(mesh.normals(mesh.extend(mesh.shape)), 2)
+    return Atlas.build(mesh, SIZE).spread(smooth)
+
+
+@pytest.fixture
+def skin(normals):
+    """(256, 256, 3) grainy skin in warm light from one side, with dark brows, eyes and lips, in [0, 255]."""
+    light = np.exp(0.5 * normals[..., :1] - 0.6 * (1 + normals[..., 2:]))
+    grain = np.random.default_rng(2).normal(0, 3, (SIZE, SIZE, 1))
+    face = np.array([190, 140, 110]) * light + grain
+    for part in (*BROWS, *EYES, LIPS_OUTER):
+        face[polygon(part, SIZE) > 0] *= 0.5
+    return face
+
+
+def found(face, normals):
+    return hair(np.clip(face, 0, 255).astype(np.uint8), SEEN, normals)
+
+
+def beside(size=SIZE):
+    """Image-left temple and cheek beyond the eye's corner."""
+    x, y = (np.indices((size, size))[::-1] + 0.5) / size
+    return (x < 0.27) & (y > 0.2) & (y < 0.6) & (depth_inside(size) > 0)
+
+
+def test_a_bare_face_has_no_hair_in_it(skin, normals):
+    assert found(skin, normals).max() == 0
+
+
+def test_fair_hair_over_a_temple_is_found_and_no_more(skin, normals):
+    there = beside()
+    skin[there] *= [0.85, 0.7, 0.55]
+    got = found(skin, normals)
+    assert got[there & (depth_inside(SIZE) > 0.02)].mean() > 0.9
+    for part in (CHIN, *EYES, LIPS_OUTER):
+        assert got[polygon(part, SIZE) > 0].max() < 0.05
+    assert got[:, round(0.36 * SIZE) :].max() < 0.05
+
+
+def test_what_lies_behind_the_edge_of_a_strand_is_hair_as_well(skin, normals):
+    """As fair as the skin itself: only the strand's shadow at the edge is not."""
+    x, y = (np.indices((SIZE, SIZE))[::-1] + 0.5) / SIZE
+    skin[(x > 0.25) & (x < 0.27) & (y < 0.7)] *= 0.5
+    skin[(x < 0.27) & (y > 0.58) & (y < 0.6)] *= 0.5
+    got = found(skin, normals)
+    assert got[(x > 0.17) & (x < 0.24) & (y > 0.35) & (y < 0.55)].min() > 0.9
+    assert got[x > 0.36].max() < 0.05
+
+
+def test_a_hard_shadow_is_not_hair(skin, normals):
+    x = (np.arange(SIZE) + 0.5) / SIZE
+    skin[:, x < 0.42] *= 0.35
+    assert found(skin, normals).max() == 0
+
+
+def test_a_beard_stays(skin, normals):
+    x, y = (np.indices((SIZE, SIZE))[::-1] + 0.5) / SIZE
+    skin[(y > 0.62) | ((y > 0.5) & (np.abs(x - 0.5) > 0.24))] *= [0.5, 0.45, 0.4]
+    got = found(skin, normals)
+    assert got[round(0.64 * SIZE) :].max() < 0.05
