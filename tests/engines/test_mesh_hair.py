@@ -75,3 +75,20 @@ def test_a_beard_stays(skin, normals):
     skin[(y > 0.62) | ((y > 0.5) & (np.abs(x - 0.5) > 0.24))] *= [0.5, 0.45, 0.4]
     got = found(skin, normals)
     assert got[round(0.64 * SIZE) :].max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("hair_colour", "stays"), [((0.25, 0.2, 0.2), True), ((0.85, 0.7, 0.5), False)]
+)
+def test_the_tail_of_a_brow_stays_beside_dark_hair_and_goes_under_fair(
+    skin, normals, hair_colour, stays
+):
+    x = (np.arange(SIZE) + 0.5) / SIZE
+    brow = polygon(BROWS[0], SIZE) > 0
+    there = beside() | ((x < 0.3)[None] & brow)
+    bare = skin / np.where(brow, 0.5, 1)[..., None]
+    skin[there] = (bare * hair_colour)[there]
+    tail = brow & (x < 0.29)[None]
+    assert tail.sum() > 10
+    got = found(skin, normals)[tail]
+    assert got.max() < 0.5 if stays else got.mean() > 0.5

@@ -5,7 +5,7 @@ import numpy as np
 
 from vidswap.engines.mesh.regions import CORE, depth_inside, features, polygon, smoothstep
 from vidswap.engines.mesh.shade import LIFT, quadratic
-from vidswap.faces.vertices import EYES, LIPS_OUTER
+from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
 from vidswap.types import F32, U8, Bool
 
 SIZE = 256
@@ -13,6 +13,8 @@ INNER = (168, 6, 197, 4, 50, 280, 101, 330, 205, 425, 187, 411)
 """Nose and the cheeks beside it, where no hair hangs: what looks like it there is a cast shadow."""
 INNER_BROWS = (105, 66, 107, 55, 65, 52), (334, 296, 336, 285, 295, 282)
 """Brows without their tails, which hair may cover."""
+DARK = 0.2
+"""Log brightness by which hair beside a brow has to be darker than that, to be drawn as a part of it unseen."""
 CHIN = (18, 200, 199, 175, 32, 262)
 """Below the lower lip, where a beard shows first."""
 SHADED = 0.08
@@ -72,7 +74,7 @@ def hair(texture: U8, weight: U8, normals: F32) -> F32:
     found = _joined(beyond & room, sure).astype(np.uint8)
     berth = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BERTH, BERTH))
     wide = cv2.dilate(found, berth)
-    wide[_kept()] = 0
+    wide[_kept() | _brows(texture, found)] = 0
     return smoothstep(0.15, 0.6, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 2.5))
 
 
@@ -81,6 +83,18 @@ def _kept() -> Bool:
     brows = np.max([polygon(p, SIZE, 0.02) for p in INNER_BROWS], 0)
     eyes = np.max([polygon(p, SIZE, 0.02) for p in EYES], 0)
     return np.asarray(np.maximum(np.maximum(brows, eyes), polygon(LIPS_OUTER, SIZE, 0.1)) > 0)
+
+
+def _brows(texture: U8, found: U8) -> Bool:
+    """(256, 256) brows whose tails stay whole: dark hair only carries them on, fair hair covers them."""
+    luma = np.log(texture.mean(-1) + 255 * LIFT)
+    kept = np.zeros((SIZE, SIZE), bool)
+    for whole, inner in zip(BROWS, INNER_BROWS, strict=True):
+        near = (polygon(whole, SIZE, 0.06) > 0) & (found > 0)
+        brow = luma[polygon(inner, SIZE) > 0]
+        if near.any() and np.median(luma[near]) < np.percentile(brow, 25) - DARK:
+            kept |= polygon(whole, SIZE, 0.01) > 0
+    return kept
 
 
 def _jaw() -> Bool:
