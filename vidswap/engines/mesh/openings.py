@@ -1,6 +1,6 @@
 """Eyes and mouth, which stay the target's: where they are, and the colour of the irises."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -197,16 +197,11 @@ def recolour_lips(
     blurred = cv2.blur(view.astype(np.float32), (near_by, near_by))
     seen = Seen.of(own, _taken(blurred, at) / top)
     below = _below(rim - low, rows.astype(np.float32), columns.astype(np.float32))
-    log = np.zeros((3, len(at)), np.float32)
-    alike = np.zeros(len(at), np.float32)
+    lips = []
     for half, vertices, gain in zip((1 - below, below), LIP_MIDDLES, plan.lips, strict=True):
         x, y = np.clip(np.round(points[list(vertices)]).astype(int), 0, size - 1).T
-        lip = part[y, x].T / top
-        log += near * half * _lip_change(seen, lip, gain)
-        if dark.any():
-            alike += half * _like_lips(seen, lip, gain)
-    most = float((alike * inside.ravel()[at]).sum() / max(inside.sum(), 1.0))
-    log -= np.float32(_shadow(plan, most)) * (dark * alike)
+        lips.append((half, part[y, x].T / top, gain))
+    log = _mouth_change(seen, lips, near, dark, inside.ravel()[at] / max(inside.sum(), 1.0), plan)
     drawn = np.exp(log, out=log)
     drawn *= own * top
     view[rows, columns] = np.clip(drawn + np.float32(0.5), 0, top).astype(part.dtype).T
@@ -280,15 +275,49 @@ def _luma(colours: F32) -> F32:
     return result
 
 
-def _lip_change(seen: Seen, middle: F32, gain: F32) -> F32:
-    """(3, N) log gain of pixels, as far as what is seen around them is a lip with (3, M) in its middle."""
+def _mouth_change(
+    seen: Seen,
+    lips: Sequence[tuple[F32, F32, F32]],
+    near: F32,
+    dark: F32,
+    inside: F32,
+    plan: MeshPlan,
+) -> F32:
+    """(3, N) log change of pixels about a mouth.
+
+    Args:
+        seen: The pixels.
+        lips: Of either lip (N,) how far a pixel belongs to it, (3, M) colours of its middle, (3,) gain.
+        near: (N,) where the target's lips are seen.
+        dark: (N,) where there is room for shadow.
+        inside: (N,) shares of the opening, 1 together.
+        plan: Constants of the track.
+    """
+    alike = np.zeros_like(near)
+    if dark.any():
+        alike += sum(half * _like_lips(seen, lip, gain) for half, lip, gain in lips)
+    most = float((alike * inside).sum())
+    shade = np.float32(_shadow(plan, most)) * (dark * alike)
+    log = np.repeat(-shade[None], 3, 0)
+    # Flesh in that shadow stays as red as it is: paler, it would be a violet line.
+    lit = 1 - shade / np.float32(SHADOW)
+    for half, lip, gain in lips:
+        log += near * half * _lip_change(seen, lip, gain, lit)
+    return log
+
+
+def _lip_change(seen: Seen, middle: F32, gain: F32, shown: F32) -> F32:
+    """(3, N) log gain of pixels, as far as what is seen around them is a lip with (3, M) in its middle.
+
+    Its hue changes by the share ``shown``, (N,) in [0, 1].
+    """
     usual = median(_redness(middle))
     # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
     least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
     lip = smoothstep(0.15, 0.75, (seen.red - least) / max(usual - least, 0.05))
     # In the shadow of the mouth a lip is redder than in the light: paler, it would be a grey line, so
     # that it changes its brightness only.
-    lit = smoothstep(*SHADED, seen.mean / max(median(middle.mean(0)), 0.02))
+    lit = shown * smoothstep(*SHADED, seen.mean / max(median(middle.mean(0)), 0.02))
     # However pale the drawn lips are: a lip that is not red is no lip, but an edge of it.
     pale = min(MOST_LOSS * usual / max(float(gain[1] - gain[0]), 1e-3), 1.0)
     drawn = np.log(np.array([median(c) for c in middle]) + 0.02) + max(pale, 0.0) * gain
