@@ -285,16 +285,36 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     assert 0.02 < lost.max() < 0.35 * np.log(180 / 90)
 
 
-def test_flesh_between_lips_of_another_colour_lies_in_shadow(swapping, scene):
-    """It would be taken for lips, and the mouth for shut; teeth, dark mouths and wide ones need none."""
+def parted_mouth(swapping, scene):
+    """The module, geometry and plan of the frame in which lips part most, and (h, w) the opening."""
     engine, plan, _ = swapping
     face = scene.face(engine, plan, int(np.argmax([parted(m) for m in scene.meshes])))
     maps, shut = (import_module(f"vidswap.engines.mesh.{m}") for m in ("maps", "openings"))
     g = maps.geometry(face, plan, engine._mesh, 1.0)
-    plan = replace(plan, lips=np.array(2 * [[-0.3, 0.1, 0.0]], np.float32))
-    height, width = face.rgb.shape[:2]
-    inside = np.zeros((height, width), np.uint8)
+    inside = np.zeros(face.rgb.shape[:2], np.uint8)
     cv2.fillPoly(inside, [np.round(g.moved[list(LIPS_INNER)]).astype(np.int32)], 1)
+    return shut, g, plan, inside
+
+
+def test_flesh_in_the_shadow_of_the_mouth_turns_no_violet(swapping, scene):
+    """In warm light it is brown, and lips that are less so would make it blue before it is darkened."""
+    shut, g, plan, inside = parted_mouth(swapping, scene)
+    plan = replace(plan, lips=np.array(2 * [[-0.2, 0.0, 0.5]], np.float32))
+    part = np.full((*inside.shape, 3), (180, 92, 42), np.uint8)
+    part[inside > 0] = (160, 80, 34)
+    before = part.astype(float)
+    shut.recolour_lips(part, g, plan, np.ones(inside.shape, np.float32), (0, 0), 1)
+    change = np.log(part / before)
+    shadow = (inside > 0) & (change.mean(-1) < -0.35)
+    assert shadow.sum() > 20
+    assert (change[shadow, 2] - change[shadow, 0]).max() < 0.15
+
+
+def test_flesh_between_lips_of_another_colour_lies_in_shadow(swapping, scene):
+    """It would be taken for lips, and the mouth for shut; teeth, dark mouths and wide ones need none."""
+    shut, g, plan, inside = parted_mouth(swapping, scene)
+    plan = replace(plan, lips=np.array(2 * [[-0.3, 0.1, 0.0]], np.float32))
+    height, width = inside.shape
     deep = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
     middle = deep > 0.75 * deep.max()
     lip, flesh, teeth = (170, 75, 80), (160, 85, 90), (210, 195, 180)
