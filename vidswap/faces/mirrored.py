@@ -1,7 +1,7 @@
 """Landmarks that do not depend on which side of a face is left.
 
-The network answers otherwise to a mirrored face: corners of one and the same eye lie up to a hundredth of
-the eye distance apart. What is the mean of both answers has no side.
+The network answers otherwise to a mirrored face: points of one and the same photograph lie about a hundredth
+of the eye distance apart. The mean of both answers has no side.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def mirrored_mesh(mesh: F32, width: int, model: FaceMesh) -> F32:
 
     Args:
         mesh: (478, 3) pixels.
-        width: Of the picture.
+        width: Of the picture, pixels.
         model: The mesh's constants.
     """
     out = mesh[np.r_[model.mirror, IRISES]].copy()
@@ -35,8 +35,8 @@ def both_ways(
     Args:
         landmarker: The network.
         rgb: (H, W, 3) picture.
-        region: Where the face is.
-        samples: Passes over each.
+        region: Where the face is, pixels of ``rgb``.
+        samples: Passes over each, up to 8.
         model: The mesh's constants.
 
     Returns:

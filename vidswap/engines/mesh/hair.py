@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.regions import CORE, depth_inside, features, polygon, smoothstep
-from vidswap.engines.mesh.shade import LIFT, quadratic
+from vidswap.engines.mesh.shade import LIFT, fit_quadratic, quadratic
 from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
 from vidswap.types import F32, U8, Bool
 
@@ -66,15 +66,14 @@ def hair(texture: U8, weight: U8, normals: F32) -> F32:
     inner, chin = (skin & (polygon(part, SIZE) > 0) for part in (INNER, CHIN))
     if np.mean(odd[inner] > FAINT) > SHADED:
         return nothing
-    room = (weight > 0) & ~_kept() & ~_jaw()
+    kept = _kept()
+    room = (weight > 0) & ~kept & ~_jaw()
     if np.mean(odd[chin] > FAINT) > BEARDED:
         room[round(MOUTH * SIZE) :] = False
-    beyond = ~_reached(odd < EDGE, inner)
-    sure = (odd > SURE) & beyond & room & (inside < OUTER)
-    found = _joined(beyond & room, sure).astype(np.uint8)
-    berth = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (BERTH, BERTH))
-    wide = cv2.dilate(found, berth)
-    wide[_kept() | _brows(texture, found)] = 0
+    beyond = ~_reached(odd < EDGE, inner) & room
+    found = _joined(beyond, (odd > SURE) & (inside < OUTER), 8)
+    wide = cv2.dilate(found.astype(np.uint8), _ball(BERTH))
+    wide[kept | _brows(texture, found)] = 0
     return smoothstep(0.15, 0.6, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 2.5))
 
 
@@ -85,12 +84,12 @@ def _kept() -> Bool:
     return np.asarray(np.maximum(np.maximum(brows, eyes), polygon(LIPS_OUTER, SIZE, 0.1)) > 0)
 
 
-def _brows(texture: U8, found: U8) -> Bool:
+def _brows(texture: U8, found: Bool) -> Bool:
     """(256, 256) brows whose tails stay whole: dark hair only carries them on, fair hair covers them."""
     luma = np.log(texture.mean(-1) + 255 * LIFT)
     kept = np.zeros((SIZE, SIZE), bool)
     for whole, inner in zip(BROWS, INNER_BROWS, strict=True):
-        near = (polygon(whole, SIZE, 0.06) > 0) & (found > 0)
+        near = (polygon(whole, SIZE, 0.06) > 0) & found
         brow = luma[polygon(inner, SIZE) > 0]
         if near.any() and np.median(luma[near]) < np.percentile(brow, 25) - DARK:
             kept |= polygon(whole, SIZE, 0.01) > 0
@@ -111,12 +110,11 @@ def _oddness(texture: U8, normals: F32, skin: Bool, core: Bool) -> F32:
     sure = core.ravel()[chosen]
     wanted, known = logs[chosen], design[chosen]
     trust = np.where(sure, 1.0, 0.35)
-    ridge = np.diag([1e-4, 1e-3, *[0.01] * 7]) * len(chosen)
     rest, usual = np.zeros_like(wanted), LEAST
     bound = 3 * usual
     for _ in range(ROUNDS):
-        robust = (trust / (1 + ((rest / bound) ** 2).sum(1) ** 2))[:, None]
-        shading = np.linalg.solve(known.T @ (robust * known) + ridge, known.T @ (robust * wanted))
+        robust = trust / (1 + ((rest / bound) ** 2).sum(1) ** 2)
+        shading = fit_quadratic(known, robust, wanted, len(chosen))
         rest = wanted - known @ shading
         usual = np.maximum(1.4826 * np.median(np.abs(rest[sure]), 0), LEAST)
         bound = 2.5 * usual
@@ -130,17 +128,17 @@ def _reached(free: Bool, seed: Bool) -> Bool:
     A strand is often odd at its edge alone: what lies behind that is hair as well.
     """
     marks = np.max([polygon(p, SIZE, 0.01) for p in (*INNER_BROWS, *EYES, LIPS_OUTER)], 0) > 0
-    ball = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (GAP, GAP))
-    inner = cv2.erode((free | marks).astype(np.uint8), ball)
-    count, pieces = cv2.connectedComponents(inner, connectivity=4)
+    inner = cv2.erode((free | marks).astype(np.uint8), _ball(GAP)) > 0
+    return np.asarray(cv2.dilate(_joined(inner, seed, 4).astype(np.uint8), _ball(GAP)) > 0)
+
+
+def _ball(size: int) -> U8:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
+
+
+def _joined(whole: Bool, seed: Bool, ways: int) -> Bool:
+    """Those pieces of the whole that hold some of the seed; texels join their 4 or 8 neighbours."""
+    count, pieces = cv2.connectedComponents(whole.astype(np.uint8), connectivity=ways)
     held = np.bincount(pieces[seed], minlength=count) > 0
-    held[0] = False
-    return np.asarray(cv2.dilate(held[pieces].astype(np.uint8), ball) > 0)
-
-
-def _joined(faint: Bool, sure: Bool) -> Bool:
-    """Those pieces of the faint that hold something sure."""
-    count, pieces = cv2.connectedComponents(faint.astype(np.uint8), connectivity=8)
-    held = np.bincount(pieces[sure & faint], minlength=count) > 0
     held[0] = False
     return np.asarray(held[pieces])

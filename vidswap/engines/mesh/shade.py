@@ -1,6 +1,7 @@
 """Shadows in a photograph: the lit half of the face lends its skin."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,14 +100,11 @@ def even_light(texture: F32, weight: F32, normals: F32, share: float) -> F32:
         return texture
     design, skin = quadratic(facing[chosen]), seen.ravel()[chosen]
     wanted = np.log(small[chosen] + LIFT).astype(np.float64)
-    ridge = np.diag([1e-4, 1e-3, *[0.01] * 7]) * skin.sum()
     rest = np.zeros(len(chosen))
     for _ in range(5):
         # Moustaches, hair and cast shadows are no matter of slant.
-        robust = (skin / (1 + (rest / 0.25) ** 4))[:, None]
-        shading = np.linalg.solve(
-            design.T @ (robust * design) + ridge, design.T @ (robust * wanted)
-        )
+        robust = skin / (1 + (rest / 0.25) ** 4)
+        shading = fit_quadratic(design, robust, wanted, float(skin.sum()))
         rest = (wanted - design @ shading).mean(1)
     odd = quadratic(normals.reshape(-1, 3))[:, ODD] @ shading[ODD]
     odd = np.clip(odd, -ODD_LIMIT, ODD_LIMIT).reshape(size, size, 3)
@@ -121,6 +119,26 @@ def quadratic(n: F32) -> NDArray[np.float64]:
     """(N, 9) terms of normals (N, 3): see ``ODD``."""
     x, y, z = n.astype(np.float64).T
     return np.stack([np.ones_like(x), x, x * y, x * z, y, z, y * y, y * z, z * z], 1)
+
+
+def fit_quadratic(
+    design: NDArray[np.float64],
+    weight: NDArray[np.floating[Any]],
+    wanted: NDArray[np.float64],
+    total: float,
+) -> NDArray[np.float64]:
+    """(9, C) coefficients of ``quadratic`` that explain some values, by weighted ridge regression.
+
+    Args:
+        design: (N, 9) terms.
+        weight: (N,) of each sample.
+        wanted: (N, C) values.
+        total: Sum of the weights before any was doubted, by which the ridge grows.
+    """
+    ridge = np.diag([1e-4, 1e-3, *[0.01] * 7]) * total
+    weighted = design.T * weight
+    found: NDArray[np.float64] = np.linalg.solve(weighted @ design + ridge, weighted @ wanted)
+    return found
 
 
 def _shadow(texture: F32, trust: F32) -> F32:
