@@ -29,6 +29,8 @@ EDGE, GAP = 2.5, 5
 """Times the usual scatter that may be the edge of hair, and texels: narrower ways through it are none."""
 BERTH = 13
 """Texels: half as many around hair go with it, as its edge is translucent and throws a shadow."""
+FADE = -0.035, 0.02
+"""Distances from there, in layout units, over which a source ends: amid a cheek, at once would be a seam."""
 FAINT, SURE = 3.0, 4.5
 """Times the usual scatter of the skin from which a texel is hair that joins other hair, and hair by itself."""
 OUTER = 0.05
@@ -75,6 +77,29 @@ def hair(texture: U8, weight: U8, normals: F32) -> F32:
     wide = cv2.dilate(found.astype(np.uint8), _ball(BERTH))
     wide[kept | _brows(texture, found)] = 0
     return smoothstep(0.15, 0.6, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 2.5))
+
+
+def kept(covered: F32, begins: float, whole: float) -> F32:
+    """How far a photo's skin is trusted beside its hair: it ends softly, but for brows, eyes and lips.
+
+    Args:
+        covered: (256, 256) from ``hair``.
+        begins: Trust from which on a texel is drawn, [0, 1].
+        whole: And at which it is drawn in full.
+
+    Returns:
+        (256, 256) in [0, 1].
+    """
+    if covered.max() < 0.5:
+        return 1 - covered
+    out = (covered < 0.5).astype(np.uint8)
+    away, deep = (
+        cv2.distanceTransform(v, cv2.DIST_L2, 5) / np.float32(SIZE) for v in (out, 1 - out)
+    )
+    ramp = smoothstep(*FADE, away - deep)
+    soft = np.where(ramp < 1, begins + (whole - begins) * ramp, np.float32(1)) * (ramp > 0)
+    trust = np.where(features(SIZE, 0.005) > 0.5, 1 - covered, soft)
+    return np.asarray(cv2.GaussianBlur(trust.astype(np.float32), (0, 0), 1.5))
 
 
 def _kept() -> Bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from vidswap.engines.mesh.bare import without_glasses
 from vidswap.engines.mesh.glasses import find_glasses
-from vidswap.engines.mesh.hair import hair
+from vidswap.engines.mesh.hair import hair, kept
 from vidswap.engines.mesh.light import smooth
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
@@ -35,6 +35,9 @@ SLANT = 0.5, 0.9
 """Trust below which a texel was seen at a slant, and from which on it was not."""
 EVEN = 0.5
 """Most of a light from one side that is taken off a photo whose near half has to serve for both."""
+
+DRAWN = 0.1, 0.4
+"""Trust from which on a texel is drawn, and drawn in full."""
 
 GLASSES = "the glasses are left off; a photo without them keeps more of the person"
 BROW_ROOM = 0.05
@@ -86,7 +89,7 @@ def identify(
     own = cv2.GaussianBlur(own.astype(np.float32), (0, 0), 8)
     texture = own[..., None] * texture + (1 - own[..., None]) * mirrored
     best = own * trust + (1 - own) * flipped_trust
-    valid = np.clip((best - 0.1) / 0.3, 0, 1).astype(np.float32)
+    valid = np.clip((best - DRAWN[0]) / (DRAWN[1] - DRAWN[0]), 0, 1).astype(np.float32)
     # Narrow gaps, as where a nose hid its own flank: the texture there is good enough.
     gap = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (TEXTURE // 24 | 1, TEXTURE // 24 | 1))
     valid = cv2.morphologyEx(valid, cv2.MORPH_CLOSE, gap)
@@ -180,7 +183,8 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
         whole = np.round(np.clip(texture, 0, 1) * 255).astype(np.uint8)
         texture = without_glasses(whole, frame).astype(np.float32) / 255
     normals = mesh.spread(mesh.normals(vertices) @ pose.rotation, 2)
-    skin = skin_mask(coarse_view, weight) * (1 - hair(coarse_view, weight, coarse.spread(normals)))
+    skin = skin_mask(coarse_view, weight)
+    skin *= kept(hair(coarse_view, weight, coarse.spread(normals)), *DRAWN)
     skin = cv2.resize(skin, (TEXTURE, TEXTURE))
     # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
     # they are still more like the person than the mirrored near side.
