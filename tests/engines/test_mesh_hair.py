@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vidswap.engines.mesh.hair import CHIN, hair, kept
+from vidswap.engines.mesh.hair import CHIN, hair, trusted
 from vidswap.engines.mesh.regions import depth_inside, polygon
 from vidswap.faces.facemesh import Atlas, FaceMesh
 from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
@@ -97,7 +97,7 @@ def test_the_tail_of_a_brow_stays_beside_dark_hair_and_goes_under_fair(
 def test_a_photo_fades_out_beside_its_hair(skin, normals):
     """Its end amid a cheek would be a seam; brows and eyes that are free stay whole."""
     skin[beside()] *= [0.85, 0.7, 0.55]
-    trust = kept(found(skin, normals), 0.1, 0.4)
+    trust = trusted(found(skin, normals), 0.1, 0.4)
     drawn = np.clip((trust - 0.1) / 0.3, 0, 1)
     row = drawn[round(0.5 * SIZE), round(0.2 * SIZE) : SIZE // 2]
     assert row[0] < 0.01
@@ -106,4 +106,4 @@ def test_a_photo_fades_out_beside_its_hair(skin, normals):
     assert ((row > 0.05) & (row < 0.95)).sum() > 6
     for eye in EYES:
         assert drawn[polygon(eye, SIZE) > 0].mean() > 0.9
-    assert kept(np.zeros((SIZE, SIZE), np.float32), 0.1, 0.4).min() == 1
+    assert trusted(np.zeros((SIZE, SIZE), np.float32), 0.1, 0.4).min() == 1

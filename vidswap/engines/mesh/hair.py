@@ -79,7 +79,7 @@ def hair(texture: U8, weight: U8, normals: F32) -> F32:
     return smoothstep(0.15, 0.6, cv2.GaussianBlur(wide.astype(np.float32), (0, 0), 2.5))
 
 
-def kept(covered: F32, begins: float, whole: float) -> F32:
+def trusted(covered: F32, begins: float, whole: float) -> F32:
     """How far a photo's skin is trusted beside its hair: it ends softly, but for brows, eyes and lips.
 
     Args:

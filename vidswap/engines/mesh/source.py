@@ -8,7 +8,7 @@ import numpy as np
 
 from vidswap.engines.mesh.bare import without_glasses
 from vidswap.engines.mesh.glasses import find_glasses
-from vidswap.engines.mesh.hair import hair, kept
+from vidswap.engines.mesh.hair import hair, trusted
 from vidswap.engines.mesh.light import smooth
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.regions import features, polygon, smoothstep
@@ -184,7 +184,7 @@ def _unwrap(source: SourceFace, mesh: FaceMesh, atlas: Atlas, coarse: Atlas) -> 
         texture = without_glasses(whole, frame).astype(np.float32) / 255
     normals = mesh.spread(mesh.normals(vertices) @ pose.rotation, 2)
     skin = skin_mask(coarse_view, weight)
-    skin *= kept(hair(coarse_view, weight, coarse.spread(normals)), *DRAWN)
+    skin *= trusted(hair(coarse_view, weight, coarse.spread(normals)), *DRAWN)
     skin = cv2.resize(skin, (TEXTURE, TEXTURE))
     # Grazing texels are smeared, and hair bleeds in. A turned head has no others on its far side: there
     # they are still more like the person than the mirrored near side.
