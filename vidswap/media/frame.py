@@ -197,7 +197,7 @@ class Frame:
             luma, *chroma = self._form.converter.deltas(new, old, rest)
             luma += self._freed(moved, old, area)
             if old.min() == 0 or old.max() == np.iinfo(self._dtype).max:
-                self._unclip(chroma, new, old, area)
+                self._unclip(chroma, moved, old, area)
             self._paste_yuv(area, luma, *chroma)
 
     def luma(self, max_side: int) -> U8:
@@ -294,15 +294,17 @@ class Frame:
         freed: F32 = cv2.max(cv2.min(excess, room), -room)
         return freed
 
-    def _unclip(self, chroma: list[F32], new: Plane, old: Plane, area: Box) -> None:
+    def _unclip(self, chroma: list[F32], moved: Plane, old: Plane, area: Box) -> None:
         """Where YUV held a colour that RGB cannot, let go of it as the pixel changes."""
-        top = np.iinfo(self._dtype).max
-        rows, columns = np.nonzero(((old == 0) | (old == top)).any(axis=2))
-        here, there = new[rows, columns], old[rows, columns]
-        moved = np.abs(here.astype(np.float32) - there).max(axis=1)
-        weight = np.minimum(moved / (top / 16), 1)
+        top = int(np.iinfo(self._dtype).max)
+        clipped = cv2.inRange(old, (1, 1, 1), (top - 1,) * 3) == 0
+        clipped &= moved > 0
+        rows, columns = np.divmod(np.flatnonzero(clipped), old.shape[1])
+        if not len(rows):
+            return
+        weight = np.minimum(moved[rows, columns] * np.float32(16 / top), 1)
         planes = [p[rows, columns][:, None] for p in self._on_luma_grid(area)]
-        _, *excess = self._form.converter.clipped(there[:, None], planes)
+        _, *excess = self._form.converter.clipped(old[rows, columns][:, None], planes)
         for delta, part in zip(chroma, excess, strict=True):
             delta[rows, columns] += weight * part[:, 0]
 
