@@ -10,31 +10,35 @@ import pytest
 from vidswap import allocator
 
 SCRIPT = """
-import json, resource, numpy as np
-from vidswap.allocator import keep_memory
-done = keep_memory()
-np.full(1 << 24, 1.0, np.float32)
+import json, resource, sys, numpy as np
+from vidswap import allocator
+size = int(sys.argv[2])
+done = getattr(allocator, sys.argv[1])()
+np.full(size, 1.0, np.float32)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
-    np.full(1 << 24, 1.0, np.float32)
+    np.full(size, 1.0, np.float32)
 print(json.dumps([done, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before]))
 """
 
 
-def faults(**environment):
+def faults(call, size, **environment):
     own = {k: v for k, v in os.environ.items() if k != allocator.STOCK}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", SCRIPT, call, str(size)], capture_output=True, text=True, check=True,
         env={**own, "NUMPY_MADVISE_HUGEPAGE": "0", **environment},
     )  # fmt: skip
     return json.loads(done.stdout)
 
 
-def test_freed_memory_is_used_again_unless_the_environment_says_no():
-    done, kept = faults()
+@pytest.mark.parametrize(
+    ("call", "size"), [("keep_memory", 1 << 24), ("keep_some_memory", 1 << 20)]
+)
+def test_freed_memory_is_used_again_unless_the_environment_says_no(call, size):
+    done, kept = faults(call, size)
     if not done:
         pytest.skip("not glibc")
-    refused, stock = faults(**{allocator.STOCK: "1"})
+    refused, stock = faults(call, size, **{allocator.STOCK: "1"})
     assert not refused
     assert kept * 10 < stock
 
@@ -43,6 +47,7 @@ def test_other_libraries_are_left_alone(monkeypatch):
     monkeypatch.delenv(allocator.STOCK, raising=False)
     monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: object())
     assert not allocator.keep_memory()
+    assert not allocator.keep_some_memory()
 
 
 HELD = """

@@ -10,22 +10,40 @@ import os
 
 STOCK = "VIDSWAP_STOCK_MALLOC"
 """Environment variable: anything but nothing or 0 leaves the allocator as it is."""
-_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Names of settings in ``malloc.h``."""
+SPARE, BLOCK = 32 << 20, 8 << 20
+"""Bytes that ``keep_some_memory`` lets a heap keep, and up to which a block comes from it: one array of a frame
+fits, and all that a face needs at a time."""
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep freed memory, for the whole process; may be called again.
+    """Tell glibc to keep all freed memory, for the whole process; may be called again.
 
     Returns:
         False where it was not done: another C library, or the environment says not to.
     """
+    return _tell((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def keep_some_memory() -> bool:
+    """Tell glibc to keep ``SPARE`` of each heap's freed memory: for arithmetic on parts of frames.
+
+    By itself it keeps twice the largest block, and every frame asks for the rest anew.
+
+    Returns:
+        As ``keep_memory``, of which this takes back a part.
+    """
+    return _tell((_MMAP_THRESHOLD, BLOCK), (_TRIM_THRESHOLD, SPARE))
+
+
+def _tell(*settings: tuple[int, int]) -> bool:
     if os.environ.get(STOCK, "0") not in ("", "0"):
         return False
     try:
         library = ctypes.CDLL(None)
         library.gnu_get_libc_version  # noqa: B018 - other libraries may have a mallopt that differs
-        return bool(library.mallopt(_MMAP_MAX, 0) and library.mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+        return all(library.mallopt(name, value) for name, value in settings)
     except (AttributeError, OSError, TypeError):
         return False
 

@@ -285,7 +285,7 @@ def test_a_read_error_names_its_file_and_keeps_the_spans_before_it(tmp_path, mon
     assert digests(folder) == digests(tmp_path / "other")
 
 
-@pytest.mark.parametrize(("limit", "apart"), [(17, [(3, 1)]), (18, [])])
+@pytest.mark.parametrize(("limit", "apart"), [(18, [(3, 1)]), (19, [])])
 def test_long_analyses_leave_nothing_in_the_process(tmp_path, monkeypatch, limit, apart):
     clip = probe(write_clip(tmp_path / "plain.mp4", Clip(frames=18, width=64, height=48)))
     given = []
@@ -293,7 +293,7 @@ def test_long_analyses_leave_nothing_in_the_process(tmp_path, monkeypatch, limit
     def elsewhere(task, todo, workers, progress):
         given.append((len(todo), workers))
 
-    monkeypatch.setattr(analysing, "APART", limit)
+    monkeypatch.setattr(analysing, "APART", limit * 64 * 48)
     monkeypatch.setattr(analysing, "analyse_spans", elsewhere)
     recipe = Recipe(track=TrackOptions(samples=1, span=6))
     analyse(clip, recipe, tmp_path / "w", MESH)  # what nobody did is done when spans are joined

@@ -38,8 +38,8 @@ from vidswap.types import F64, Dissolve, Need, Shot, VideoInfo
 Progress = Callable[[int, int], None]
 """Called with the frames done and the frames in all."""
 Note = Callable[[str], None]
-APART = 1500
-"""Frames from which on spans are done in another process."""
+APART = 500_000_000
+"""Pixels of all frames from which on spans are done in another process: ten seconds of 1080p, a minute of SD."""
 
 
 def analyse(
@@ -96,8 +96,9 @@ def _follow(task: SpanTask, todo: Sequence[Span], progress: Progress | None) -> 
             progress(done + frames, total)
 
     workers = min(task.recipe.run.workers, len(todo))
-    # What a long analysis leaves in a process would stay there while it renders.
-    apart = len(todo) > 1 and sum(span.stop - span.start for span in todo) > APART
+    # What an analysis leaves in a process would stay there while it renders: 50 MB at 1080p.
+    frames = sum(span.stop - span.start for span in todo)
+    apart = frames * task.info.width * task.info.height >= APART
     if workers > 1 or apart:
         analyse_spans(task, todo, workers, tell)
         return

@@ -15,7 +15,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vidswap.allocator import keep_memory
 from vidswap.engines import create
 from vidswap.media.decode import open_reader
 from vidswap.media.encode import plan_encoder
@@ -162,7 +161,6 @@ def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]
             at = analysis.at(track, frame.index)
             box = engine.footprint(at, plan).clip(frame.width, frame.height)
             faces.append(TargetFace(frame.rgb(box), box, at))
-    keep_memory()  # as ``render`` does
     engine.swap(faces[:2], [plan] * 2)
     watch = Stopwatch()
     for face in faces:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vidswap.allocator import keep_memory
 from vidswap.compose.paste import paste, waves
 from vidswap.engines import Plan, SwapEngine
 from vidswap.media.frame import Frame
@@ -171,7 +170,6 @@ def render(
     Returns:
         Counts and seconds.
     """
-    keep_memory()  # every frame needs what the last one needed
     decode, swap, encode = Clock(), Clock(), Clock()
     with (
         consuming(sink, queue, name="vidswap-encode", clock=encode) as put,

@@ -6,11 +6,11 @@ and lips become the source's, in the target's light and at the target's sharpnes
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vidswap.allocator import keep_some_memory
 from vidswap.engines.mesh.plan import MeshPlan, held_extents, plan_track
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.render import render
@@ -30,18 +30,13 @@ class Mesh:
         del execution  # per-pixel work on small boxes: a GPU would spend its time on transfers
         self.options = options
         self._mesh = FaceMesh.load()
-
-    @cached_property
-    def _atlas(self) -> Atlas:
-        return Atlas.build(self._mesh, TEXTURE)
-
-    @cached_property
-    def _coarse(self) -> Atlas:
-        return Atlas.build(self._mesh, TEXTURE // 2)
+        keep_some_memory()
 
     def identify(self, sources: Sequence[SourceFace]) -> Identity:
         """Merge one or more photographs of one person into one texture and one shape."""
-        return identify(sources, self._mesh, self._atlas, self._coarse)
+        # Built anew for each person: they are 20 MB that no frame needs, and a tenth of a second.
+        atlases = (Atlas.build(self._mesh, size) for size in (TEXTURE, TEXTURE // 2))
+        return identify(sources, self._mesh, *atlases)
 
     def plan(
         self, track: Track, static: Mapping[str, NDArray[np.generic]], identity: Identity
