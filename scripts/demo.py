@@ -22,6 +22,8 @@ from vidswap.faces.photo_faces import source_face
 from vidswap.faces.puppet import Puppet, talk
 
 RATE, SIZE, SOUND = Fraction(25), (960, 720), 48000
+GRAIN = 1.5
+"""Standard deviation of the target's noise, 8-bit levels: what a camera films indoors has it."""
 
 
 def main():
@@ -64,9 +66,11 @@ def write_clip(path, seconds):
         context.colorspace = context.color_primaries = context.color_trc = 1
         context.color_range = 1
         audio = out.add_stream("aac", rate=SOUND, layout="mono")
-        for act in acts:
+        for index, act in enumerate(acts):
             picture, _ = puppet.frame(act)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            grain = GRAIN * np.random.default_rng(index).standard_normal((*picture.shape[:2], 1))
+            noisy = np.clip(np.rint(picture + grain), 0, 255).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(noisy, format="rgb24")
             frame = frame.reformat(
                 format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG"
             )

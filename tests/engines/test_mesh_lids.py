@@ -8,6 +8,7 @@ import pytest
 from vidswap.engines.mesh.maps import geometry
 from vidswap.engines.mesh.plan import aperture
 from vidswap.faces.facemesh import FaceMesh
+from vidswap.faces.puppet import Act
 from vidswap.faces.vertices import EYES
 
 
@@ -67,3 +68,26 @@ def test_wide_eyes_are_opened_more_eagerly_than_others(meshed, scene):
         return float(((drawn[145] - drawn[159]) - (kept[145] - kept[159]))[1])
 
     assert farther(0.4) > 1.1 * farther(0.25) > 0
+
+
+def test_a_darker_iris_stays_dark_as_a_blink_begins(meshed, scene):
+    """Else it would flash up in the target's colour, and one eye before the other."""
+    engine, _, plan = meshed
+    still = scene.face(engine, plan, 0)
+
+    def darkened(blink):
+        """By how much an iris is darker that is to be so, in levels, where it is seen."""
+        picture, truth = scene.puppet.frame(Act(blink=blink))
+        face = replace(still, at=replace(still.at, mesh=truth, pose=still.at.pose))
+        box = engine.footprint(face.at, plan).clip(*scene.size)
+        face = replace(face, rgb=scene.cut(picture, box), box=box)
+        own, dark = (
+            engine.swap([face], [replace(plan, iris=np.full(3, gain, np.float32))])[0].rgb
+            for gain in (0.0, -0.7)
+        )
+        return float((own.astype(int) - dark).max())
+
+    opened = aperture(scene.puppet.frame(Act(blink=0.55))[1]).max()
+    assert 0.11 < opened < 0.16  # half shut, and the iris is seen
+    assert darkened(0.55) > 0.6 * darkened(0.0) > 10
+    assert darkened(1.0) == 0

@@ -37,6 +37,8 @@ from vidswap.types import U8, TargetFace, VideoInfo
 
 ENCODE = EncodeOptions(codec="h264", preset="veryfast", crf=10)
 RECIPE = Recipe(encode=ENCODE)
+ENGINE_PASSES = 5
+"""Times each face is swapped when the engine alone is measured."""
 
 
 class Stopwatch:
@@ -146,7 +148,11 @@ def analysed_by_stage(info: VideoInfo, frames: int, folder: Path) -> dict[str, f
 
 
 def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]:
-    """CPU of the mesh engine for each face, frames decoded beforehand."""
+    """CPU of the mesh engine for each face, frames decoded beforehand; the best of some passes for each.
+
+    Frames are short, and what else a machine does can only add to them: on two rented cores it adds up to
+    half.
+    """
     from vidswap.run.analyse import analyse
 
     engine, identity = _engine(MeshEngine(), info, frames)
@@ -162,11 +168,14 @@ def engine_alone(info: VideoInfo, frames: int, folder: Path) -> dict[str, float]
             box = engine.footprint(at, plan).clip(frame.width, frame.height)
             faces.append(TargetFace(frame.rgb(box), box, at))
     engine.swap(faces[:2], [plan] * 2)
-    watch = Stopwatch()
-    for face in faces:
-        engine.swap([face], [plan])
+    passes = np.empty((ENGINE_PASSES, len(faces)))
+    for row in passes:
+        for i, face in enumerate(faces):
+            watch = Stopwatch()
+            engine.swap([face], [plan])
+            row[i] = watch.read(1)["cpu_ms"]
     heights = [float(np.ptp(f.at.mesh[:468, 1])) for f in faces]
-    cpu = watch.read(len(faces))["cpu_ms"]
+    cpu = float(passes.min(0).mean())
     height = float(np.mean(heights))
     return {"engine_ms": cpu, "plan_ms": plan_ms, "face": height, "faces": len(faces)}
 

@@ -30,8 +30,11 @@ WIDE = 0.06, 0.12
 """Half heights of the opening, by the face's width, from which and at which nobody takes it for lips."""
 STRANGE = 0.2
 """Log change of the lips' colours from which on they are others."""
-WAKING = 0.35, 0.6
-"""Shares of its usual height at which an eye shows lashes where its iris was, and its iris again."""
+WAKING = (0.35, 0.6), (0.3, 0.5)
+"""Shares of its usual height from which, and at which, an eye's iris is coloured: lighter, and darker."""
+SLITS = (0.17, 0.25), (0.06, 0.11)
+"""The same in heights of an eye against its width. In a slit lashes would be lightened, not the iris; one that is
+to be darker would flash up in the target's colour as a blink begins."""
 SLIT = 1.5
 """Mean height in px up to which a mouth is only as open to be seen as it is high."""
 
@@ -118,10 +121,9 @@ def recolour_irises(
         return
     top = np.float32(255 if part.dtype == np.uint8 else 65535)
     dark = bool(plan.iris.mean() < 0)
-    # Nothing to colour on a shut lid; and in a narrow slit lashes would be brightened, not the iris.
-    low = 0.12 if dark else 0.17
-    awake = smoothstep(low, low + 0.08, g.aperture)
-    awake *= smoothstep(*WAKING, g.aperture / plan.usual)
+    # Nothing to colour on a shut lid.
+    awake = smoothstep(*SLITS[dark], g.aperture)
+    awake *= smoothstep(*WAKING[dark], g.aperture / plan.usual)
     for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
         high = np.ceil(point + 1.3 * radius).astype(int) + 1
         view = part[corner[1] : high[1], corner[0] : high[0]]
