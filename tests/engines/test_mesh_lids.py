@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vidswap.engines.mesh.maps import geometry
+from vidswap.engines.mesh.openings import _beyond_tip
 from vidswap.engines.mesh.plan import aperture
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.puppet import Act
@@ -91,3 +92,38 @@ def test_a_darker_iris_stays_dark_as_a_blink_begins(meshed, scene):
     assert 0.11 < opened < 0.16  # half shut, and the iris is seen
     assert darkened(0.55) > 0.6 * darkened(0.0) > 10
     assert darkened(1.0) == 0
+
+
+def test_flesh_in_the_corner_of_an_eye_takes_no_colour_of_the_iris(meshed, scene):
+    engine, _, plan = meshed
+    face = scene.face(engine, plan, 0)
+    x, y = np.round(face.at.mesh[468, :2] - (face.box.left, face.box.top)).astype(int)
+    picture = face.rgb.copy()
+    picture[y - 8 : y + 9, x - 8 : x + 9] = 90, 80, 70
+    picture[y - 8 : y + 9, x + 1 : x + 9] = 190, 80, 70
+    face = replace(face, rgb=picture)
+    own, dark = (
+        engine.swap([face], [replace(plan, iris=np.full(3, gain, np.float32))])[0].rgb.astype(int)
+        for gain in (0.0, -0.7)
+    )
+    darker = (own - dark)[y - 1 : y + 2]
+    assert darker[:, x - 2 : x].mean() > 15
+    assert np.abs(darker[:, x + 2 : x + 5]).max() <= 3
+
+
+@pytest.mark.parametrize("roll", [0, 50])
+def test_drawn_skin_closes_over_the_thin_outer_end_of_an_eye(roll):
+    """Landmarks put the corner beyond the lids: light skin of the target there would be a white line."""
+    angle = np.pi - np.arange(16) * np.pi / 8
+    turn = np.radians(roll)
+    way = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+
+    def shown(high, along):
+        """[0, 1] how much of the target is seen in an eye 40 px wide that is ``high`` of that."""
+        rim = np.stack([20 * np.cos(angle), -20 * high * np.sin(angle)], 1) @ way + 30
+        x, y = np.round(np.array([40 * along - 20, 0]) @ way + 30).astype(int)
+        return float(_beyond_tip(rim.astype(np.float32), 60, 60)[y, x])
+
+    assert shown(0.05, 0.05) < 0.05 < 0.95 < shown(0.05, 0.5)
+    assert shown(0.05, 0.95) == 1  # the inner corner is its own
+    assert shown(0.5, 0.15) > 0.9  # an iris may look out of the corner of an open eye

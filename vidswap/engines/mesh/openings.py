@@ -12,7 +12,7 @@ from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import median, smoothstep
 from vidswap.faces.appearance import IRISES
 from vidswap.faces.facemesh import SURFACE, FaceMesh
-from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER
+from vidswap.faces.vertices import EYES, LIP_MIDDLES, LIPS_INNER
 from vidswap.types import F32, U8, U16, TargetFace
 
 RIM = 0.013, 0.034
@@ -35,6 +35,11 @@ WAKING = (0.35, 0.6), (0.3, 0.5)
 SLITS = (0.17, 0.25), (0.06, 0.11)
 """The same in heights of an eye against its width. In a slit lashes would be lightened, not the iris; one that is
 to be darker would flash up in the target's colour as a blink begins."""
+TIP, THIN = (0.06, 0.24), (0.08, 0.16)
+"""From an eye's outer corner, and its height there, by its width, where the drawn skin lies over the target's, and
+no longer does. Landmarks put that corner beyond where lids meet: skin in the light there would be a white line."""
+FLESH = 0.06, 0.25
+"""Log redness against an iris's from which on, and at which, it is not its colour that is seen."""
 SLIT = 1.5
 """Mean height in px up to which a mouth is only as open to be seen as it is high."""
 
@@ -65,7 +70,7 @@ def openings(
     places = []
     room = int(3 * soft) + 4
     moved = g.moved - origin
-    for part in mesh.openings:
+    for part, eye in zip(mesh.openings, (*EYES, None), strict=True):
         corners = moved[part]
         low = np.clip(np.floor(corners.min((0, 1))).astype(int) - room, 0, size[::-1])
         high = np.clip(np.ceil(corners.max((0, 1))).astype(int) + room, 0, size[::-1])
@@ -73,13 +78,33 @@ def openings(
             continue
         picture = np.zeros((high - low)[::-1], np.uint8)
         _fill(picture, corners - low)
-        if part is mesh.openings[-1]:
+        if eye is not None:
+            picture = np.asarray(
+                picture * _beyond_tip(moved[list(eye)] - low, *picture.shape), np.uint8
+            )
+        else:
             # Drawn a pixel wide even when shut, it would show the target's lips as a line of their colour.
             picture = cv2.convertScaleAbs(picture, alpha=min(_thickness(corners) / SLIT, 1.0))
         place = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
         whole[place] = np.maximum(whole[place], cv2.GaussianBlur(picture, (0, 0), soft))
         places.append(place)
     return Openings(whole, tuple(places))
+
+
+def _beyond_tip(rim: F32, height: int, width: int) -> F32:
+    """(h, w) [0, 1] which pixels are not the thin outer end of an eye with the contour (16, 2)."""
+    axis = rim[8] - rim[0]
+    axis /= max(float(axis @ axis), 1e-6)
+    upper, lower = rim[1:8], rim[:8:-1]
+    along = ((upper + lower) / 2 - rim[0]) @ axis
+    high = np.linalg.norm(upper - lower, axis=1) * np.linalg.norm(axis)
+    x, y = (
+        np.arange(n, dtype=np.float32) - c for n, c in zip((width, height), rim[0], strict=True)
+    )
+    place = y[:, None] * axis[1] + x * axis[0]
+    there = np.interp(place, [0, *along, 1], [0, *high, 0]).astype(np.float32)
+    shut: F32 = (1 - smoothstep(*TIP, place)) * (1 - smoothstep(*THIN, there))
+    return 1 - shut
 
 
 def _thickness(triangles: F32) -> float:
@@ -136,10 +161,13 @@ def recolour_irises(
         far = np.hypot(x, y[:, None]) / np.float32(radius)
         share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
         colour = view.astype(np.float32) / top
-        bright = np.maximum.reduce(list(cv2.split(colour)))
-        usual = median(bright[share > 0]) if share.any() else 1.0
-        # Highlights belong to the lamp, not to the eye.
+        planes = np.stack(cv2.split(colour))
+        bright, red = np.maximum.reduce(planes), _redness(planes)
+        inside = share > 0
+        usual, hue = (median(v[inside]) if inside.any() else 1.0 for v in (bright, red))
+        # Highlights belong to the lamp, not to the eye; and the flesh of its corner is no iris.
         share *= 1 - smoothstep(1.25, 1.9, bright / max(usual, 0.04))
+        share *= 1 - smoothstep(*FLESH, red - hue)
         if not dark:
             share *= smoothstep(0.3, 0.55, far)
         gain = np.exp(share[..., None] * plan.iris)
