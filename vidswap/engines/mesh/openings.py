@@ -161,8 +161,9 @@ def recolour_irises(
         far = np.hypot(x, y[:, None]) / np.float32(radius)
         share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
         colour = view.astype(np.float32) / top
-        planes = np.stack(cv2.split(colour))
-        bright, red = np.maximum.reduce(planes), _redness(planes)
+        bright = np.maximum.reduce(list(cv2.split(colour)))
+        # Of dark pixels rounding alone changes the hue.
+        red = _redness(np.stack(cv2.split(cv2.blur(colour, (3, 3)))))
         inside = share > 0
         usual, hue = (median(v[inside]) if inside.any() else 1.0 for v in (bright, red))
         # Highlights belong to the lamp, not to the eye; and the flesh of its corner is no iris.
