@@ -44,7 +44,8 @@ def pipeline(console: Console, input_path: Path | None, frames: int, rounds: int
     d  the usual design: every frame to PNG, rewrite, re-encode
 
     Prints frames/s, CPU seconds per frame, peak memory and bytes written, then b/a and d/b, the
-    time of each stage of `analyse`, and the mesh engine at two face sizes.
+    time of each stage of `analyse`, and the mesh engine at two face sizes: the best of five passes over
+    each face.
     """
     from vidswap.run.bench import measure, table
 
