@@ -48,29 +48,6 @@ def test_open_eyes_take_the_photos_form_and_shut_ones_stay_shut(mesh, meshed, sc
     assert narrow[0][1] < narrow[1][1] < after
 
 
-def test_wide_eyes_are_opened_more_eagerly_than_others(meshed, scene):
-    """Of a photo's lids the smaller share is seen to move, the wider the eye."""
-    engine, _, plan = meshed
-    face = scene.face(engine, plan, 0)
-
-    def farther(usual):
-        """Px by which the image-left eye, a fifth wider open than usual, is opened farther yet."""
-        opened = face.at.mesh.copy()
-        for eye, own in zip(EYES, aperture(opened), strict=True):
-            rim = list(eye)
-            middle = opened[rim, 1].mean()
-            opened[rim, 1] = middle + 1.2 * usual / own * (opened[rim, 1] - middle)
-        at = replace(face, at=replace(face.at, mesh=opened))
-        eager = replace(plan, usual=np.full(2, usual, np.float32))
-        drawn, kept = (
-            geometry(at, replace(eager, wider=share * plan.wider), engine._mesh, 1.0).moved
-            for share in (1, 0)
-        )
-        return float(((drawn[145] - drawn[159]) - (kept[145] - kept[159]))[1])
-
-    assert farther(0.4) > 1.1 * farther(0.25) > 0
-
-
 def test_a_darker_iris_stays_dark_as_a_blink_begins(meshed, scene):
     """Else it would flash up in the target's colour, and one eye before the other."""
     engine, _, plan = meshed
@@ -79,7 +56,7 @@ def test_a_darker_iris_stays_dark_as_a_blink_begins(meshed, scene):
     def darkened(blink):
         """By how much an iris is darker that is to be so, in levels, where it is seen."""
         picture, truth = scene.puppet.frame(Act(blink=blink))
-        face = replace(still, at=replace(still.at, mesh=truth, pose=still.at.pose))
+        face = replace(still, at=replace(still.at, mesh=truth))
         box = engine.footprint(face.at, plan).clip(*scene.size)
         face = replace(face, rgb=scene.cut(picture, box), box=box)
         own, dark = (

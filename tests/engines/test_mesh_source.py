@@ -160,3 +160,21 @@ def test_a_target_has_room_for_raised_brows_under_its_hair():
         skin_mask(skin, seen, room)[ring & (rows < 0.3 * size)].mean() for room in (0.03, 0.05)
     )
     assert more > usual + 0.1
+
+
+def test_the_tail_of_a_brow_that_ends_at_hair_is_covered():
+    """Half of it would be seen beside another's."""
+    size = 256
+    skin = np.full((size, size, 3), (200, 160, 140), np.uint8)
+    brows = [polygon(b, size) > 0 for b in BROWS]
+    columns = np.arange(size)[None]
+    first, last = (int(np.nonzero(b.any(0))[0][k]) for b, k in zip(brows, (0, -1), strict=True))
+    skin[brows[0] | brows[1]] = (40, 30, 30)
+    skin[:, : first + 1] = skin[:, last:] = (40, 30, 30)
+    shown = skin_mask(skin, np.full((size, size), 255, np.uint8))
+    tails = [
+        (columns > first + 4) & (columns < first + 8),
+        (columns > last - 8) & (columns < last - 4),
+    ]
+    for brow, tail in zip(brows, tails, strict=True):
+        assert shown[brow & tail].mean() > 0.75

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from vidswap.engines.mesh.maps import GAP
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
@@ -13,6 +14,8 @@ from vidswap.types import F32, I8, REST, U8, U16
 
 STRIP = 1 << 14
 """Pixels blended at a time, about: few enough for all that belongs to them to stay in the cache."""
+LEAST = 0.05
+"""Share of a gap in the skin that is worth looking at."""
 REACH, WEIGHT = 2, 81
 """What is no grain: the mean of 3 x 3 means of 3 x 3 pixels. How far it reaches, and pixels in that sum."""
 
@@ -39,6 +42,8 @@ class Slow:
     """(h, w) share of the details, apart from the texture's own."""
     wide: F32
     """(h, w) share of the slow colours."""
+    gap: F32
+    """(h, w) share of narrow gaps in the skin, as where a nose hides its own flank."""
 
 
 def blend(
@@ -68,8 +73,9 @@ def blend(
     gain = slow.gain * np.float32(top / 255)
     places = cv2.split(slow.uv * len(level) - np.float32(0.5))
     sharp = rows_of((*places, slow.alpha / np.float32(255)), grid, part.shape[1])
-    missing = _missing(cells, slow, plan, shut, extent, grid.step) * np.float32(top)
-    faded = missing * slow.wide[..., None]
+    missing, faded = (
+        v * np.float32(top) for v in _missing(cells, slow, plan, shut, extent, grid.step)
+    )
     grain = Grain(part, plan.grain) if plan.grain > 0.02 else None
     size = (part.shape[0], part.shape[1])
     for strip in strips(slow.alpha + slow.wide > 0, size, grid, STRIP):
@@ -127,24 +133,58 @@ def _sample(level: F32, x: F32, y: F32 | None = None) -> F32:
 
 def _missing(
     cells: U8 | U16, slow: Slow, plan: MeshPlan, shut: Openings, extent: float, step: int
-) -> F32:
-    """(h, w, 3) slow difference between source and target, in [-1, 1]; on larger cells still."""
+) -> tuple[F32, F32]:
+    """Slow difference between source and target, on larger cells still, and what the target is given of it.
+
+    Returns:
+        Twice (h, w, 3) in [-1, 1].
+    """
     level = _level(plan, extent / step)
     rgba = _sample(level, slow.uv * len(level) - 0.5)
     height, width = slow.alpha.shape
     stays = cv2.resize(shut.picture, (width, height), interpolation=cv2.INTER_AREA)
     unit = np.float32(1 / 255)
     narrow = cv2.extractChannel(rgba, 3) * unit * slow.alpha * (1 - stays * unit)
-    away = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB) * unit
-    away *= slow.gain
-    away -= cells * np.float32(1 / 255 if cells.dtype == np.uint8 else 1 / 65535)
-    away *= cv2.merge([narrow] * 3)
-    both = cv2.merge([away, narrow])
+    texture = cv2.cvtColor(rgba, cv2.COLOR_RGBA2RGB) * unit
+    texture *= slow.gain
+    target = cells * np.float32(1 / 255 if cells.dtype == np.uint8 else 1 / 65535)
+    share = cv2.merge([narrow] * 3)
+    both = cv2.merge([(texture - target) * share, narrow])
     cell = max(2, 4 // step)
     small = (max(width // cell, 1), max(height // cell, 1))
     both = cv2.GaussianBlur(cv2.resize(both, small, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
     mean: F32 = both[..., :3] / (both[..., 3:] + np.float32(1e-3))
-    return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    missing = np.asarray(
+        cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+    )
+    given = missing * slow.wide[..., None]
+    left, top, across, down = cv2.boundingRect((slow.gap > LEAST).view(np.uint8))
+    if across:
+        at = (
+            slice(max(top - GAP, 0), top + down + GAP),
+            slice(max(left - GAP, 0), left + across + GAP),
+        )
+        given[at] += _lift(texture[at], narrow[at], target[at], missing[at], slow.gap[at])
+    return missing, given
+
+
+def _lift(texture: F32, share: F32, target: F32, missing: F32, gap: F32) -> F32:
+    """(h, w, 3) what lifts small dark spots of the target in gaps of the skin, up to what is drawn around.
+
+    Beside and under a nose it would show a part of its nostril or of its cheek's line there, at places
+    where the drawn ones are not.
+
+    Args:
+        texture: (h, w, 3) the source's texture.
+        share: (h, w) of it.
+        target: (h, w, 3) the target.
+        missing: (h, w, 3) slow difference between both.
+        gap: (h, w) share of gaps.
+    """
+    both = cv2.GaussianBlur(cv2.merge([texture * share[..., None], share]), (0, 0), 1.5)
+    around = both[..., :3] / (both[..., 3:] + np.float32(1e-3))
+    spots = cv2.morphologyEx(target, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8)) - target
+    return np.maximum(np.minimum(spots, around - target - missing), 0) * gap[..., None]
 
 
 class Grain:

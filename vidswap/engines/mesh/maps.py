@@ -31,10 +31,9 @@ JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 AWAKE = 0.6
 """Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
 opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
-EAGER, BOUNDS = 2.4, (0.65, 0.9)
-"""By how much more than the target's lids from their usual place the drawn ones go, for an eye as high as
-wide, and at least and at most. Lashes, crease and shadows of a photo stay those of one opening, and viewers
-and landmarkers see a share of that: the smaller one, the wider the target's eyes."""
+EAGER = 0.9
+"""By how much more than the target's lids from their usual place the drawn ones go. Lashes, crease and shadows
+of a photo stay those of one opening, and viewers and landmarkers see a share of that."""
 UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
 """(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 GAP = 9
@@ -69,13 +68,11 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     vertices[:, :2] -= (face.box.left, face.box.top)
     # As from the front: a head that is turned shows its far eye narrow, which would count as wide open.
     turned = np.maximum(aperture(plan.shape @ pose.rotation.T), np.float32(0.05))
-    opened = aperture(face.at.mesh) * aperture(plan.shape) / turned
+    opened = aperture(face.at.mesh) * plan.usual / turned
     offset = plan.offset.copy()
-    eager = np.clip(EAGER * plan.usual, *BOUNDS)
-    ways = zip(opened / plan.usual, eager, plan.lids, plan.wider, strict=True)
-    for wide, eagerly, lids, wider in ways:
+    for wide, lids, wider in zip(opened / plan.usual, plan.lids, plan.wider, strict=True):
         awake = min(wide / AWAKE, 1.0)
-        more = eagerly * awake * min(max(wide, AWAKE) - 1, 0.3)
+        more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     farther = (moved[LOWER[:, :1]] - moved[UPPER[:, :1]]) * np.float32(strength * plan.parting / 2)

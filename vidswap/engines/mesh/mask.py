@@ -8,6 +8,9 @@ from vidswap.faces.vertices import BROWS, EYES, LIPS_OUTER
 from vidswap.types import F32, U8
 
 SIZE = 256
+FADE, SHORT = (0.012, 0.042), (0.006, 0.026)
+"""From the border of the skin, in layout units, where it begins and is whole; and about brows, whose tails end
+at hair: half of another's would be seen there."""
 
 
 def skin_mask(texture: U8, weight: U8, room: float = 0.03) -> F32:
@@ -84,7 +87,7 @@ def _tidy(face: U8, inside: F32, room: float) -> F32:
     cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
     filled[inside <= 0] = 0
     depth = cv2.distanceTransform(filled, cv2.DIST_L2, 5) / SIZE
-    soft = np.clip((depth - 0.012) / 0.03, 0, 1)
+    soft, short = (np.clip((depth - low) / (high - low), 0, 1) for low, high in (FADE, SHORT))
     # Where it is hair and not the oval that ends the face, keep a wider berth: fringes are translucent.
     hair = ((filled == 0) & (inside > 0.015)).astype(np.uint8)
     away = cv2.distanceTransform(1 - hair, cv2.DIST_L2, 5) / SIZE
@@ -93,6 +96,7 @@ def _tidy(face: U8, inside: F32, room: float) -> F32:
     core = np.max([polygon(p, SIZE, room) for p in BROWS], 0) > 0
     wings = np.max([polygon(p, SIZE, 0.065) for p in EYES], 0) > 0
     eyes = cv2.GaussianBlur((core | lids | wings).astype(np.float32), (0, 0), 3)
+    soft += cv2.GaussianBlur(core.astype(np.float32), (0, 0), 3) * (short - soft)
     return np.minimum(soft, np.maximum(berth, eyes)).astype(np.float32)
 
 

@@ -17,8 +17,8 @@ from vidswap.types import F32, U8, U16, TargetFace
 
 RIM = 0.013, 0.034
 """How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
-AROUND = 0.018
-"""And how far around it they shine through where the drawn lips, parted, leave off."""
+SOFT = 0.002, 0.6
+"""Standard deviation of the edge of eyes and mouth: by the mesh's width, and px at the least."""
 SHADOW = 0.5
 """Log loss of brightness of what could be taken for lips between the drawn ones."""
 SLOPE = 0.02, 0.35
@@ -52,6 +52,11 @@ class Openings:
     """(h, w) 255 inside, soft at the edge."""
     places: tuple[tuple[slice, slice], ...]
     """Rows and columns around each; beyond them there is none."""
+
+
+def softness(g: Geometry) -> float:
+    """Standard deviation of the edge of eyes and mouth, px."""
+    return max(SOFT[0] * float(np.ptp(g.moved[:, 0])), SOFT[1])
 
 
 def openings(
@@ -207,7 +212,8 @@ def recolour_lips(
     points = g.moved - origin
     rim = points[list(LIPS_INNER)]
     size, width = np.array(part.shape[1::-1]), float(np.ptp(g.moved[:, 0]))
-    room = int(AROUND * width) + 2
+    soft = softness(g)
+    room = int(3 * soft) + 4
     low = np.clip(np.floor(rim.min(0)).astype(int) - room, 0, size)
     high = np.clip(np.ceil(rim.max(0)).astype(int) + room + 1, 0, size)
     if not plan.lips.any() or (high - low < 5).any():
@@ -215,7 +221,7 @@ def recolour_lips(
     view = part[low[1] : high[1], low[0] : high[0]]
     down, across = np.arange(low[1], high[1]) // step, np.arange(low[0], high[0]) // step
     given = share[down[:, None], across]
-    near, dark, inside = (v * given for v in _zones(rim - low, high - low, width))
+    near, dark, inside = (v * given for v in _zones(rim - low, high - low, width, soft))
     at = np.flatnonzero(np.maximum(near, dark) > 0.02)
     if not len(at):
         return
@@ -263,15 +269,15 @@ def _between(low: float, high: float, value: float) -> float:
     return t * t * (3 - 2 * t)
 
 
-def _zones(rim: F32, size: NDArray[np.int64], width: float) -> tuple[F32, F32, F32]:
+def _zones(rim: F32, size: NDArray[np.int64], width: float, soft: float) -> tuple[F32, F32, F32]:
     """(h, w) [0, 1] where the target's lips are seen, where there is room for shadow, and the opening."""
     opening = np.zeros(size[::-1], np.uint8)
     cv2.fillPoly(opening, [np.round(rim * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    deep, beyond = (
-        cv2.distanceTransform(v, cv2.DIST_L2, 3) / np.float32(width) for v in (opening, ~opening)
-    )
+    deep = cv2.distanceTransform(opening, cv2.DIST_L2, 3) / np.float32(width)
     inside = opening / np.float32(255)
-    near = (1 - smoothstep(*RIM, deep)) * (1 - smoothstep(0.3 * AROUND, AROUND, beyond))
+    # As far as the opening's soft edge: beyond it the slow colours of the source are theirs already, and
+    # both would be a black line where a moustache makes lips dark.
+    near = (1 - smoothstep(*RIM, deep)) * cv2.GaussianBlur(inside, (0, 0), soft)
     # Lips round off into the mouth: its shadow begins at nothing.
     deepest = float(deep.max())
     slope = max(min(SLOPE[0], SLOPE[1] * deepest), 1e-6)

@@ -10,7 +10,7 @@ from vidswap.engines.mesh.blend import Drawn, Slow, blend
 from vidswap.engines.mesh.light import light_change
 from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry
 from vidswap.engines.mesh.occlude import occluded
-from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips
+from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips, softness
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
@@ -58,7 +58,7 @@ def render(
     share = window.cells(maps.alpha) * np.float32(strength)
     recolour_lips(part, g, plan, share, window.origin, step)
     size = (part.shape[0], part.shape[1])
-    shut = openings(g, mesh, size, window.origin, max(extent / 500, 0.6))
+    shut = openings(g, mesh, size, window.origin, softness(g))
     shares = window.cells(maps.alpha), window.cells(maps.closed)
     slow = _slow(plan, uv, shares, face, g, strength)
     rest = np.zeros(moved.shape, np.int8) if moved.dtype == np.uint8 else None
@@ -128,4 +128,4 @@ def _slow(
     alpha, closed = (share * np.float32(strength) for share in shares)
     narrow, wide = 1 - np.maximum(shut_lids, lips), (1 - shut_lids) * plan.wide
     narrow, wide = cv2.split(laid(cv2.merge([narrow, wide])))
-    return Slow(uv, gain, alpha * narrow, closed * wide)
+    return Slow(uv, gain, alpha * narrow, closed * wide, closed - alpha)

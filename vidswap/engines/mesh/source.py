@@ -40,7 +40,7 @@ DRAWN = 0.1, 0.4
 """Trust from which on a texel is drawn, and drawn in full."""
 
 GLASSES = "the glasses are left off; a photo without them keeps more of the person"
-BROW_ROOM = 0.05
+BROW_ROOM = 0.075
 """How far around the photo's brows there has to be skin, in layout units."""
 
 
