@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vidswap.engines.mesh.maps import GAP
 from vidswap.engines.mesh.openings import Openings
 from vidswap.engines.mesh.plan import GRAIN_LIMIT, MeshPlan
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
@@ -16,6 +15,8 @@ STRIP = 1 << 14
 """Pixels blended at a time, about: few enough for all that belongs to them to stay in the cache."""
 LEAST = 0.05
 """Share of a gap in the skin that is worth looking at."""
+SPOT = 5
+"""Cells of a dark spot in it: what is wider is the shape of the face."""
 REACH, WEIGHT = 2, 81
 """What is no grain: the mean of 3 x 3 means of 3 x 3 pixels. How far it reaches, and pixels in that sum."""
 
@@ -43,7 +44,7 @@ class Slow:
     wide: F32
     """(h, w) share of the slow colours."""
     gap: F32
-    """(h, w) share of narrow gaps in the skin, as where a nose hides its own flank."""
+    """(h, w) share of narrow gaps in the skin of the nose, as where it hides its own flank."""
 
 
 def blend(
@@ -161,8 +162,8 @@ def _missing(
     left, top, across, down = cv2.boundingRect((slow.gap > LEAST).view(np.uint8))
     if across:
         at = (
-            slice(max(top - GAP, 0), top + down + GAP),
-            slice(max(left - GAP, 0), left + across + GAP),
+            slice(max(top - SPOT, 0), top + down + SPOT),
+            slice(max(left - SPOT, 0), left + across + SPOT),
         )
         given[at] += _lift(texture[at], narrow[at], target[at], missing[at], slow.gap[at])
     return missing, given
@@ -172,7 +173,7 @@ def _lift(texture: F32, share: F32, target: F32, missing: F32, gap: F32) -> F32:
     """(h, w, 3) what lifts small dark spots of the target in gaps of the skin, up to what is drawn around.
 
     Beside and under a nose it would show a part of its nostril or of its cheek's line there, at places
-    where the drawn ones are not.
+    where the drawn ones are not. Under a lip such a spot is the lip's own shadow, and stays.
 
     Args:
         texture: (h, w, 3) the source's texture.
@@ -183,7 +184,7 @@ def _lift(texture: F32, share: F32, target: F32, missing: F32, gap: F32) -> F32:
     """
     both = cv2.GaussianBlur(cv2.merge([texture * share[..., None], share]), (0, 0), 1.5)
     around = both[..., :3] / (both[..., 3:] + np.float32(1e-3))
-    spots = cv2.morphologyEx(target, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8)) - target
+    spots = cv2.morphologyEx(target, cv2.MORPH_CLOSE, np.ones((SPOT, SPOT), np.uint8)) - target
     return np.maximum(np.minimum(spots, around - target - missing), 0) * gap[..., None]
 
 

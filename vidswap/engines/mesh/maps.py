@@ -210,8 +210,7 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)
-    aside = cv2.absdiff(u, 0.5)
-    juts = [(aside < wide) & (v > top) & (v < bottom) for wide, top, bottom in JUTTING]
+    juts = [juts_out(u, v, part) for part in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
     beside = juts[0] & (v > NOSE)
     jump = np.zeros(skin.shape, np.float32)
@@ -241,6 +240,12 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         band = cv2.morphologyEx(drawn, cv2.MORPH_BLACKHAT, np.ones(across, np.uint8))
         jump = np.maximum(jump, beside * slanted * smoothstep(*LINE, band))
     return np.asarray(cv2.dilate(jump, np.ones((3, 3), np.uint8)), np.float32)
+
+
+def juts_out(u: F32, v: F32, part: tuple[float, float, float]) -> Bool:
+    """(h, w) which layout coordinates lie in one of ``JUTTING``."""
+    wide, top, bottom = part
+    return (cv2.absdiff(u, 0.5) < wide) & (v > top) & (v < bottom)
 
 
 def _line(luma: F32, one: tuple[F32, F32], other: tuple[F32, F32]) -> F32:

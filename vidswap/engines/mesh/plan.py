@@ -32,7 +32,7 @@ FOLDS = 0.8
 """How much of a smile's lines goes when the photo smiles more than the target: old ones stay a trace."""
 GRID = 128
 """Side of the slow alpha and of the zones."""
-TEXTURED = 0.85
+TEXTURED = 0.82
 """Share of the footage's finest detail that comes from the photo at most, brows, lids and all. What lacks is the
 target's own, which moves with its skin exactly: more of the photo's shimmers, less is a blurred brow."""
 COARSE = 1.2

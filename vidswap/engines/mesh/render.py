@@ -8,7 +8,15 @@ import numpy as np
 
 from vidswap.engines.mesh.blend import Drawn, Slow, blend
 from vidswap.engines.mesh.light import light_change
-from vidswap.engines.mesh.maps import Geometry, Maps, Window, coarse_maps, geometry
+from vidswap.engines.mesh.maps import (
+    JUTTING,
+    Geometry,
+    Maps,
+    Window,
+    coarse_maps,
+    geometry,
+    juts_out,
+)
 from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips, softness
 from vidswap.engines.mesh.plan import MeshPlan, parted
@@ -128,4 +136,6 @@ def _slow(
     alpha, closed = (share * np.float32(strength) for share in shares)
     narrow, wide = 1 - np.maximum(shut_lids, lips), (1 - shut_lids) * plan.wide
     narrow, wide = cv2.split(laid(cv2.merge([narrow, wide])))
-    return Slow(uv, gain, alpha * narrow, closed * wide, closed - alpha)
+    on_nose = juts_out(uv[..., 0], uv[..., 1], JUTTING[0])
+    gap = np.where(on_nose, closed - alpha, np.float32(0))
+    return Slow(uv, gain, alpha * narrow, closed * wide, gap)
