@@ -31,7 +31,7 @@ JUTTING = (0.14, 0.3, 0.6), (0.2, 0.69, 0.85)
 AWAKE = 0.6
 """Share of its usual height from which an eye takes the photo's form in full: as an offset, so that it
 opens and narrows as far as the target's whichever is the larger. Below it lids meet where the target's do."""
-EAGER = 0.9
+EAGER = 0.87
 """By how much more than the target's lids from their usual place the drawn ones go. Lashes, crease and shadows
 of a photo stay those of one opening, and viewers and landmarkers see a share of that."""
 UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)

@@ -23,7 +23,7 @@ from vidswap.types import F32, U8, Bool
 
 LUMA = np.array((0.3, 0.59, 0.11), np.float32)
 """Shares of red, green and blue in brightness (BT.601)."""
-RAISED = 0.085
+RAISED = 0.06
 """How far above their usual place the target's brows may go, in layout units: there they are not to show."""
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
