@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vidswap.engines.mesh.maps import FOLD, NOSE, SQUEEZE, _folds
+from vidswap.engines.mesh.regions import both_lids
 
 STEP = 0.02
 
@@ -67,3 +68,24 @@ def test_a_dark_band_that_squeezed_skin_becomes_is_not_drawn(times):
     assert not found[v[:, 0] < NOSE - 1.5 * STEP].any()
     assert not found[:, :7].any()
     assert not found[:, 13:].any()
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_lids_fold_as_an_eye_opens_and_no_hole_is_left_there(upright):
+    """Through it the target's lashes would be seen; the nose before an eye's corner hides skin all the same."""
+    step, jump = 0.004, 0.04
+    along = 0.335 + step * np.arange(16) + jump * (np.arange(16) > 7)
+    still = 0.355 + step * np.arange(10)
+    u, v = np.meshgrid(still, along) if upright else np.meshgrid(along - 0.01, still)
+    u, v = u.astype(np.float32), v.astype(np.float32)
+    texture = np.full((128, 128, 4), 150, np.uint8)
+    assert (
+        both_lids(128)[
+            np.round(v * 128 - 0.5).astype(int), np.round(u * 128 - 0.5).astype(int)
+        ].max()
+        > 0.9
+    )
+    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    assert (found.max() < 0.1) == upright
+    # Beside the eyes it is a fold either way.
+    assert _folds(u, v + 0.3, np.ones(u.shape, bool), texture).max() > 0.9

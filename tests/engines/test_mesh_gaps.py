@@ -10,7 +10,7 @@ from vidswap.engines.mesh.blend import _lift
 from vidswap.engines.mesh.maps import geometry
 from vidswap.engines.mesh.plan import parted
 from vidswap.faces.facemesh import FaceMesh
-from vidswap.faces.vertices import LIPS_INNER, LIPS_OUTER
+from vidswap.faces.vertices import BROWS, LIPS_INNER, LIPS_OUTER
 
 FAIR = 0.6
 DARK = 60
@@ -51,7 +51,7 @@ def test_dark_spots_in_gaps_of_the_skin_are_lifted_to_what_is_drawn_around(skin)
     gap = np.zeros((40, 40), np.float32)
     gap[17:23, 19:21] = 1
     texture = np.full_like(target, skin)
-    lift = _lift(texture, 1 - gap, target, np.zeros_like(target), gap)
+    lift = _lift(texture, 1 - gap, target, gap)
     np.testing.assert_allclose(lift[18:22, 19:21], skin - 0.1, atol=0.05)
     assert not lift[gap == 0].any()
     # What is as light as its surroundings stays as it is.
@@ -63,5 +63,30 @@ def test_a_shadow_that_is_wider_than_a_gap_stays():
     target[:, 20:40] = 0.3
     gap = np.zeros((60, 60), np.float32)
     gap[:, 28:32] = 1
-    lift = _lift(np.full_like(target, FAIR), 1 - gap, target, np.zeros_like(target), gap)
+    lift = _lift(np.full_like(target, FAIR), 1 - gap, target, gap)
     assert not lift.any()
+
+
+def test_a_brow_that_is_raised_out_of_the_swap_leaves_no_line_above_it(scene, meshed):
+    engine, _, plan = meshed
+    mesh = FaceMesh.load()
+    face = scene.face(engine, plan, 0)
+    points = geometry(face, plan, mesh, 1.0).moved
+    brow = points[list(BROWS[0])]
+    left, right = np.round(np.percentile(brow[:, 0], [25, 75])).astype(int)
+    plain = engine.swap([face], [replace(plan, grain=0.0)])[0].rgb.astype(int)
+    lifted = []
+    for up in range(4, 40, 3):
+        picture = face.rgb.copy()
+        row = int(brow[:, 1].min()) - up
+        picture[row - 1 : row + 2, left:right] = DARK
+        with_line, without = (
+            engine.swap([replace(face, rgb=picture)], [replace(plan, grain=0.0, above=room)])[0].rgb
+            for room in (np.zeros_like(plan.above), plan.above)
+        )
+        before, after = (
+            (plain - v)[row, left + 2 : right - 2].mean() for v in (with_line, without)
+        )
+        assert -3 < after < before + 3
+        lifted.append(before - after)
+    assert max(lifted) > 25

@@ -67,8 +67,24 @@ def test_a_darker_iris_stays_dark_as_a_blink_begins(meshed, scene):
 
     opened = aperture(scene.puppet.frame(Act(blink=0.55))[1]).max()
     assert 0.11 < opened < 0.16  # half shut, and the iris is seen
-    assert darkened(0.55) > 0.6 * darkened(0.0) > 10
+    assert darkened(0.55) > 0.5 * darkened(0.0) > 10
     assert darkened(1.0) == 0
+
+
+def test_what_is_as_dark_as_the_new_iris_is_not_darkened_again(meshed, scene):
+    """Lashes and the shade of a lid: an eye that has just begun to open would be a black bar."""
+    engine, _, plan = meshed
+    face = scene.face(engine, plan, 0)
+    plan = replace(plan, iris=np.full(3, -0.7, np.float32))
+    own = engine.swap([face], [replace(plan, iris=np.zeros(3, np.float32))])[0].rgb.astype(int)
+
+    def darker(eyes):
+        """By how many levels an iris is, whose usual log colour against the skin is to be ``eyes``."""
+        usual = replace(plan, eyes=np.full(3, eyes, np.float32))
+        return int((own - engine.swap([face], [usual])[0].rgb).max())
+
+    assert darker(0.0) < 0.3 * darker(-np.inf)
+    assert darker(-3.0) == darker(-np.inf) > 15
 
 
 def test_flesh_in_the_corner_of_an_eye_takes_no_colour_of_the_iris(meshed, scene):

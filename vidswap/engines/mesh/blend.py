@@ -165,11 +165,12 @@ def _missing(
             slice(max(top - SPOT, 0), top + down + SPOT),
             slice(max(left - SPOT, 0), left + across + SPOT),
         )
-        given[at] += _lift(texture[at], narrow[at], target[at], missing[at], slow.gap[at])
+        shown = target[at] + share[at] * (texture[at] - target[at] - missing[at]) + given[at]
+        given[at] += _lift(texture[at], narrow[at], shown, slow.gap[at])
     return missing, given
 
 
-def _lift(texture: F32, share: F32, target: F32, missing: F32, gap: F32) -> F32:
+def _lift(texture: F32, share: F32, shown: F32, gap: F32) -> F32:
     """(h, w, 3) what lifts small dark spots of the target in gaps of the skin, up to what is drawn around.
 
     Beside and under a nose it would show a part of its nostril or of its cheek's line there, at places
@@ -178,14 +179,13 @@ def _lift(texture: F32, share: F32, target: F32, missing: F32, gap: F32) -> F32:
     Args:
         texture: (h, w, 3) the source's texture.
         share: (h, w) of it.
-        target: (h, w, 3) the target.
-        missing: (h, w, 3) slow difference between both.
+        shown: (h, w, 3) what would be seen.
         gap: (h, w) share of gaps.
     """
     both = cv2.GaussianBlur(cv2.merge([texture * share[..., None], share]), (0, 0), 1.5)
     around = both[..., :3] / (both[..., 3:] + np.float32(1e-3))
-    spots = cv2.morphologyEx(target, cv2.MORPH_CLOSE, np.ones((SPOT, SPOT), np.uint8)) - target
-    return np.maximum(np.minimum(spots, around - target - missing), 0) * gap[..., None]
+    spots = cv2.morphologyEx(shown, cv2.MORPH_CLOSE, np.ones((SPOT, SPOT), np.uint8)) - shown
+    return np.maximum(np.minimum(spots, around - shown), 0) * gap[..., None]
 
 
 class Grain:

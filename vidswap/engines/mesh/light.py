@@ -6,14 +6,13 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.regions import (
+    both_lids,
     depth_inside,
     features,
-    lid_zone,
     lips,
     smile_folds,
     smoothstep,
 )
-from vidswap.faces.vertices import EYES
 from vidswap.types import F32
 
 SIZE = 256
@@ -259,8 +258,7 @@ def _earthen(change: F32) -> F32:
     luma = change.mean(-1)
     red, green, blue = cv2.split(change - luma[..., None])
     bound = 1 - cv2.GaussianBlur(lips(size), (0, 0), 0.004 * size)
-    lids = np.max([lid_zone(eye, size) for eye in EYES], 0)
-    shade = WARM * np.minimum(luma, 0) * lids
+    shade = WARM * np.minimum(luma, 0) * both_lids(size)
     cold = np.maximum(blue - red - COLD - shade, 0) * bound / 2
     red, blue = red + cold, blue - cold
     bluish = BLUISH * np.clip(1 + luma / DUSK, 0, 1)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
-from vidswap.engines.mesh.regions import median, smoothstep
+from vidswap.engines.mesh.regions import both_lids, median, smoothstep
 from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
@@ -22,6 +22,8 @@ SQUEEZE, LINE = 1.5, (1.0, 8.0)
 """Times the usual step from which on skin may lie unseen, and levels from which and at which it counts then."""
 BAND = 5
 """Cells, a twentieth of a face's width, up to which a dark band is one."""
+LIDS, CREASE = 128, (0.3, 0.6)
+"""Side of the zone of the lids, and shares of it from which on, and at which, skin may fold."""
 NOSE = 0.4
 """Where the nose leaves the corners of the eyes, down the layout."""
 BETWEEN = 0.3, 0.5, 0.7
@@ -203,13 +205,16 @@ def _laid(table: F32, index: NDArray[np.intp], part: tuple[slice, slice]) -> F32
 def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear.
 
-    A far jump is one in any case. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
+    A far jump is one anywhere but on the lids, which fold as an eye opens wide: a crease is what a viewer expects
+    there, and the target's lashes are not. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
     and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
     degrees, as it comes and goes while a head turns. Beside the nose a dark band of some cells counts, too,
     which is what its shaded flank is squeezed to; under a lip such a band is the lip's own shadow.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)
+    lid = both_lids(LIDS)
+    lid = cv2.remap(lid, u * LIDS - 0.5, v * LIDS - 0.5, cv2.INTER_LINEAR)
     juts = [juts_out(u, v, part) for part in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
     beside = juts[0] & (v > NOSE)
@@ -221,7 +226,8 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         (((before,), (behind,)), (BAND, 1)),
     )
     for (one, other), across in ways:
-        step = cv2.max(cv2.absdiff(u[other], u[one]), cv2.absdiff(v[other], v[one]))
+        aside, along = cv2.absdiff(u[other], u[one]), cv2.absdiff(v[other], v[one])
+        step = cv2.max(aside, along)
         step *= skin[other] & skin[one]
         if limits is None:
             known = step[step > 0]
@@ -232,6 +238,8 @@ def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
         ends = [(u[part][lesser], v[part][lesser]) for part in (one, other)]
         squeezed = smoothstep(1.0, 1.5, step[lesser] / limits[1])
         far[lesser] = np.maximum(far[lesser], squeezed * smoothstep(*LINE, _line(luma, *ends)))
+        # The side of a nose before the corner of an eye is no crease.
+        far *= 1 - smoothstep(*CREASE, cv2.max(lid[other], lid[one])) * (along > aside)
         jump[other] = np.maximum(jump[other], far)
         jump[one] = np.maximum(jump[one], far)
         slanted = np.zeros(skin.shape, np.float32)

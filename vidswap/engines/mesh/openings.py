@@ -1,6 +1,6 @@
-"""Eyes and mouth, which stay the target's: where they are, and the colour of the irises."""
+"""Eyes and mouth, which stay the target's: where they are, and the colour of what lips show there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from vidswap.engines.mesh.maps import Geometry
 from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import median, smoothstep
-from vidswap.faces.appearance import IRISES
-from vidswap.faces.facemesh import SURFACE, FaceMesh
+from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import EYES, LIP_MIDDLES, LIPS_INNER
-from vidswap.types import F32, U8, U16, TargetFace
+from vidswap.types import F32, U8, U16
 
 RIM = 0.013, 0.034
 """How far the target's lips reach into the drawn opening, by the face's width: surely, and at most."""
@@ -30,16 +29,9 @@ WIDE = 0.06, 0.12
 """Half heights of the opening, by the face's width, from which and at which nobody takes it for lips."""
 STRANGE = 0.2
 """Log change of the lips' colours from which on they are others."""
-WAKING = (0.35, 0.6), (0.3, 0.5)
-"""Shares of its usual height from which, and at which, an eye's iris is coloured: lighter, and darker."""
-SLITS = (0.17, 0.25), (0.06, 0.11)
-"""The same in heights of an eye against its width. In a slit lashes would be lightened, not the iris; one that is
-to be darker would flash up in the target's colour as a blink begins."""
 TIP, THIN = (0.06, 0.24), (0.08, 0.16)
 """From an eye's outer corner, and its height there, by its width, where the drawn skin lies over the target's, and
 no longer does. Landmarks put that corner beyond where lids meet: skin in the light there would be a white line."""
-FLESH = 0.06, 0.25
-"""Log redness against an iris's from which on, and at which, it is not its colour that is seen."""
 SLIT = 1.5
 """Mean height in px up to which a mouth is only as open to be seen as it is high."""
 
@@ -82,14 +74,14 @@ def openings(
         if (low >= high).any():
             continue
         picture = np.zeros((high - low)[::-1], np.uint8)
-        _fill(picture, corners - low)
+        fill(picture, corners - low)
         if eye is not None:
             picture = np.asarray(
                 picture * _beyond_tip(moved[list(eye)] - low, *picture.shape), np.uint8
             )
         else:
             # Drawn a pixel wide even when shut, it would show the target's lips as a line of their colour.
-            picture = cv2.convertScaleAbs(picture, alpha=min(_thickness(corners) / SLIT, 1.0))
+            picture = cv2.convertScaleAbs(picture, alpha=min(thickness(corners) / SLIT, 1.0))
         place = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
         whole[place] = np.maximum(whole[place], cv2.GaussianBlur(picture, (0, 0), soft))
         places.append(place)
@@ -112,7 +104,7 @@ def _beyond_tip(rim: F32, height: int, width: int) -> F32:
     return 1 - shut
 
 
-def _thickness(triangles: F32) -> float:
+def thickness(triangles: F32) -> float:
     """Area of (N, 3, 2) triangles by their width."""
     (ax, ay), (bx, by) = (
         (triangles[:, 1] - triangles[:, 0]).T,
@@ -121,63 +113,10 @@ def _thickness(triangles: F32) -> float:
     return float(np.abs(ax * by - ay * bx).sum() / 2 / max(np.ptp(triangles[..., 0]), 1e-3))
 
 
-def _fill(picture: U8, triangles: F32) -> None:
+def fill(picture: U8, triangles: F32) -> None:
     """Draw (N, 3, 2) triangles with 255, anti-aliased."""
     for triangle in np.round(triangles * 16).astype(np.int32):
         cv2.fillConvexPoly(picture, triangle, 255, cv2.LINE_AA, 4)
-
-
-def recolour_irises(
-    part: U8 | U16,
-    face: TargetFace,
-    g: Geometry,
-    plan: MeshPlan,
-    mesh: FaceMesh,
-    strength: float,
-    origin: tuple[int, int],
-) -> None:
-    """Give the target's irises the source's colour, in place; gaze, lids and highlights stay.
-
-    Args:
-        part: Pixels of the target, moved.
-        face: What the engine was given.
-        g: Geometry in px of the box.
-        plan: Constants of the track.
-        mesh: Constants of the mesh.
-        strength: [0, 1].
-        origin: (x, y) of ``part`` in the box.
-    """
-    if not plan.iris.any() or len(face.at.mesh) <= SURFACE:
-        return
-    top = np.float32(255 if part.dtype == np.uint8 else 65535)
-    dark = bool(plan.iris.mean() < 0)
-    # Nothing to colour on a shut lid.
-    awake = smoothstep(*SLITS[dark], g.aperture)
-    awake *= smoothstep(*WAKING[dark], g.aperture / plan.usual)
-    for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
-        high = np.ceil(point + 1.3 * radius).astype(int) + 1
-        view = part[corner[1] : high[1], corner[0] : high[0]]
-        if radius < 1.0 or view.size == 0 or opened <= 0:
-            continue
-        opening = np.zeros(view.shape[:2], np.uint8)
-        _fill(opening, eye - corner)
-        x = (np.arange(view.shape[1]) + corner[0] - point[0]).astype(np.float32)
-        y = (np.arange(view.shape[0]) + corner[1] - point[1]).astype(np.float32)
-        far = np.hypot(x, y[:, None]) / np.float32(radius)
-        share = (1 - smoothstep(0.85, 1.12, far)) * opening * np.float32(strength * opened / 255)
-        colour = view.astype(np.float32) / top
-        bright = np.maximum.reduce(list(cv2.split(colour)))
-        # Of dark pixels rounding alone changes the hue.
-        red = _redness(np.stack(cv2.split(cv2.blur(colour, (3, 3)))))
-        inside = share > 0
-        usual, hue = (median(v[inside]) if inside.any() else 1.0 for v in (bright, red))
-        # Highlights belong to the lamp, not to the eye; and the flesh of its corner is no iris.
-        share *= 1 - smoothstep(1.25, 1.9, bright / max(usual, 0.04))
-        share *= 1 - smoothstep(*FLESH, red - hue)
-        if not dark:
-            share *= smoothstep(0.3, 0.55, far)
-        gain = np.exp(share[..., None] * plan.iris)
-        view[:] = np.clip(colour * gain * top + 0.5, 0, top).astype(part.dtype)
 
 
 MOST_LOSS = 0.2
@@ -302,7 +241,7 @@ class Seen:
     def of(cls, own: F32, around: F32) -> "Seen":
         """From (3, N) colours in [0, 1], and the means around them."""
         log = np.log(own + np.float32(0.02))
-        return cls(log - _luma(log), _luma(around), around.mean(0), _redness(around))
+        return cls(log - _luma(log), _luma(around), around.mean(0), redness(around))
 
 
 def _luma(colours: F32) -> F32:
@@ -348,7 +287,7 @@ def _lip_change(seen: Seen, middle: F32, gain: F32, shown: F32) -> F32:
 
     Its hue changes by the share ``shown``, (N,) in [0, 1].
     """
-    usual = median(_redness(middle))
+    usual = median(redness(middle))
     # Teeth and the dark behind them are not red, and nothing becomes less red than the drawn lips.
     least = min(max(usual + float(gain[0] - gain[1]), 0.45 * usual), 0.8 * usual)
     lip = smoothstep(0.15, 0.75, (seen.red - least) / max(usual - least, 0.05))
@@ -370,28 +309,12 @@ def _like_lips(seen: Seen, middle: F32, gain: F32) -> F32:
     """
     usual = np.log(max(median(_luma(middle)), 0.02)) + float(gain @ LUMA)
     light = np.log(seen.light + np.float32(0.02)) - np.float32(usual)
-    red = seen.red / max(median(_redness(middle)), 0.05)
+    red = seen.red / max(median(redness(middle)), 0.05)
     result: F32 = smoothstep(-1.3, -0.4, light) * (1 - smoothstep(0.4, 1.0, light))
     return result * smoothstep(0.5, 0.75, red)
 
 
-def _redness(colour: F32) -> F32:
+def redness(colour: F32) -> F32:
     """(N,) log red against green of (3, N) in [0, 1]."""
     result: F32 = np.log((colour[0] + 0.03) / (colour[1] + 0.03))
     return result
-
-
-def _irises(
-    face: TargetFace, g: Geometry, mesh: FaceMesh, awake: F32, origin: tuple[int, int]
-) -> Iterator[tuple[F32, F32, float, F32, float]]:
-    """For each eye: first pixel, centre, radius, (N, 3, 2) triangles and how far it is open."""
-    eyes = mesh.openings[:2]
-    for (centre, *rim), part, opened in zip(IRISES, eyes, awake.tolist(), strict=True):
-        middle = part.max()
-        place = np.add(origin, (face.box.left, face.box.top))
-        point = face.at.mesh[centre, :2] - place + (g.moved - g.source)[middle]
-        radius = float(np.hypot(*(face.at.mesh[rim, :2] - face.at.mesh[centre, :2]).T).mean())
-        corner = np.maximum(np.floor(point - 1.3 * radius).astype(int), 0)
-        # An eye that the nose hides is put before the background.
-        seen = float(smoothstep(0.05, 0.25, g.facing[middle, None])[0])
-        yield corner, point, radius, (g.moved - origin)[part], seen * opened

@@ -12,12 +12,19 @@ from vidswap.engines.mesh.glasses import find_glasses
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.mask import skin_mask
 from vidswap.engines.mesh.occlude import Looks, usual_looks
-from vidswap.engines.mesh.regions import depth_inside, features, lid_zone, lip_zone, smoothstep
+from vidswap.engines.mesh.regions import (
+    depth_inside,
+    features,
+    lid_zone,
+    lip_zone,
+    polygon,
+    smoothstep,
+)
 from vidswap.engines.mesh.shape import WIDER, shape_offset, smiling
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
-from vidswap.faces.vertices import EYES, LIP_MIDDLES
+from vidswap.faces.vertices import BROWS, EYES, LIP_MIDDLES
 from vidswap.recipe import MeshEngine
 from vidswap.types import F32, U8, Bool
 
@@ -25,6 +32,8 @@ LUMA = np.array((0.3, 0.59, 0.11), np.float32)
 """Shares of red, green and blue in brightness (BT.601)."""
 RAISED = 0.06
 """How far above their usual place the target's brows may go, in layout units: there they are not to show."""
+HIGHER = 0.12
+"""How far they may go beyond it, at the most: there only thin dark parts of them are lifted."""
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
@@ -69,6 +78,8 @@ class MeshPlan:
     """(2, 542, 3) what each open eye adds, image-left first."""
     wider: F32
     """(2, 542, 3) what an eye adds that is opened by its usual height once more."""
+    above: F32
+    """(128, 128) room above the brows that nothing is drawn in, into which the target may raise its own."""
     zones: F32
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
@@ -79,6 +90,8 @@ class MeshPlan:
     """How much farther than the target's lips the drawn ones part, as a share."""
     iris: F32
     """(3,) log gain of the irises."""
+    eyes: F32
+    """(3,) log colour of the drawn irises against the target's skin, -inf when it is not known."""
     lips: F32
     """(2, 3) log gain from the target's upper and lower lip to the source's."""
     grain: float
@@ -137,6 +150,8 @@ def plan_track(
     narrow = cover * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
     wide = wide_alpha(identity.valid, _spread(skin, seen))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
+    eyes = np.asarray(static["iris"], np.float32)
+    iris = iris_gain(identity.iris, eyes)
     return MeshPlan(
         levels=_levels(rgba),
         wide=wide.astype(np.float32),
@@ -146,11 +161,13 @@ def plan_track(
         offset=offset,
         lids=lids,
         wider=wider / WIDER,
+        above=_above(narrow),
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         usual=np.maximum(aperture(own), np.float32(0.05)),
         parting=_parting(drawn, own),
-        iris=iris_gain(identity.iris, np.asarray(static["iris"], np.float32)),
+        iris=iris,
+        eyes=np.nan_to_num(eyes + iris, nan=-np.inf),
         lips=lip_gain(rgba, target, mesh),
         grain=grain,
         looks=usual_looks(static),
@@ -262,6 +279,19 @@ def _spread(skin: F32, seen: U8) -> F32:
     """Target validity at texture size; a side the camera never saw is no reason to hold back."""
     unseen = np.clip(1 - seen.astype(np.float32) / 60, 0, 1)
     return cv2.resize(np.maximum(skin, unseen), (TEXTURE, TEXTURE), interpolation=cv2.INTER_LINEAR)
+
+
+def _above(narrow: F32) -> F32:
+    """(128, 128) [0, 1] room above the brows that ``narrow``, (S, S), leaves to the target."""
+    room = np.zeros((GRID, GRID), np.float32)
+    for brow in BROWS:
+        left, right = np.flatnonzero(polygon(brow, GRID).any(0))[[0, -1]]
+        near = polygon(brow, GRID, HIGHER)[:, left : right + 1]
+        room[:, left : right + 1] = np.maximum(room[:, left : right + 1], near / np.float32(255))
+    for eye in EYES:
+        room = np.maximum(room, polygon(eye, GRID, HIGHER) / np.float32(255))
+    free = 1 - cv2.resize(narrow, (GRID, GRID), interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(room, (0, 0), 1.0) * smoothstep(0.0, 0.3, free)
 
 
 def wide_alpha(valid: F32, skin: F32) -> F32:

@@ -57,6 +57,12 @@ def lid_zone(eye: tuple[int, ...], size: int) -> F32:
 
 
 @lru_cache(maxsize=8)
+def both_lids(size: int) -> F32:
+    """(S, S) soft neighbourhood of both eyes."""
+    return np.max([lid_zone(eye, size) for eye in EYES], 0)
+
+
+@lru_cache(maxsize=8)
 def lip_zone(size: int) -> F32:
     """(S, S) soft band of the lips along the mouth opening."""
     zone = polygon(LIPS_INNER, size).astype(np.float32) / 255

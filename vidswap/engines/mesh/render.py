@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from vidswap.engines.mesh.blend import Drawn, Slow, blend
+from vidswap.engines.mesh.irises import recolour_irises
 from vidswap.engines.mesh.light import light_change
 from vidswap.engines.mesh.maps import (
     JUTTING,
@@ -18,7 +19,7 @@ from vidswap.engines.mesh.maps import (
     juts_out,
 )
 from vidswap.engines.mesh.occlude import occluded
-from vidswap.engines.mesh.openings import openings, recolour_irises, recolour_lips, softness
+from vidswap.engines.mesh.openings import openings, recolour_lips, softness
 from vidswap.engines.mesh.plan import MeshPlan, parted
 from vidswap.engines.mesh.regions import smoothstep
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
@@ -135,7 +136,7 @@ def _slow(
     shut_lids = np.maximum(*lids)
     alpha, closed = (share * np.float32(strength) for share in shares)
     narrow, wide = 1 - np.maximum(shut_lids, lips), (1 - shut_lids) * plan.wide
-    narrow, wide = cv2.split(laid(cv2.merge([narrow, wide])))
+    narrow, wide, above = cv2.split(laid(cv2.merge([narrow, wide, plan.above])))
     on_nose = juts_out(uv[..., 0], uv[..., 1], JUTTING[0])
-    gap = np.where(on_nose, closed - alpha, np.float32(0))
+    gap = np.where(on_nose, closed - alpha, above * closed)
     return Slow(uv, gain, alpha * narrow, closed * wide, gap)
