@@ -7,6 +7,7 @@ from vidswap.engines.mesh.maps import FOLD, NOSE, SQUEEZE, _folds
 from vidswap.engines.mesh.regions import both_lids
 
 STEP = 0.02
+SHUT, OPEN = np.zeros(2, np.float32), np.ones(2, np.float32)
 
 
 def squeezed(times):
@@ -20,7 +21,7 @@ def squeezed(times):
 @pytest.mark.parametrize(("times", "fold"), [(0.8 * FOLD, False), (2 * FOLD, True)])
 def test_skin_that_is_hidden_between_two_cells_is_not_drawn(times, fold):
     u, v = squeezed(times)
-    found = _folds(u, v, np.ones(u.shape, bool), np.full((256, 256, 4), 150, np.uint8))
+    found = _folds(u, v, np.ones(u.shape, bool), np.full((256, 256, 4), 150, np.uint8), SHUT)
     assert (found[:, 9:11] > 0.9).all() == fold
     assert not found[:, :7].any()
     assert not found[:, 13:].any()
@@ -36,7 +37,7 @@ def test_a_lesser_jump_counts_where_it_would_draw_a_line(times, dark):
         middle = (u[0, 9] + u[0, 10]) / 2 * 256
         half = (u[0, 10] - u[0, 9]) / 4 * 256
         texture[:, round(middle - half) : round(middle + half)] = 60
-    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    found = _folds(u, v, np.ones(u.shape, bool), texture, SHUT)
     assert (found[:, 9:11] > 0.9).all() == (dark and times > 1)
     assert not found[:, :7].any()
     assert not found[:, 13:].any()
@@ -50,7 +51,7 @@ def test_a_line_is_found_wherever_it_lies_between_two_cells(place):
     between = 256 * (u[0, 10] - u[0, 9])
     middle = 256 * u[0, 9] + place * between
     texture[:, round(middle - 0.12 * between) : round(middle + 0.12 * between)] = 60
-    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    found = _folds(u, v, np.ones(u.shape, bool), texture, SHUT)
     assert (found[:, 9:11] > 0.9).all()
 
 
@@ -60,7 +61,7 @@ def test_a_dark_band_that_squeezed_skin_becomes_is_not_drawn(times):
     u, v = squeezed(times)
     texture = np.full((256, 256, 4), 150, np.uint8)
     texture[:, round(256 * (u[0, 9] - STEP / 2)) : round(256 * (u[0, 10] + STEP / 2))] = 60
-    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    found = _folds(u, v, np.ones(u.shape, bool), texture, SHUT)
     beside = v[:, 0] > NOSE + 1.5 * STEP
     assert beside.any()
     assert (found[beside, 9:11] > 0.9).all() == (times > 1)
@@ -79,13 +80,10 @@ def test_lids_fold_as_an_eye_opens_and_no_hole_is_left_there(upright):
     u, v = np.meshgrid(still, along) if upright else np.meshgrid(along - 0.01, still)
     u, v = u.astype(np.float32), v.astype(np.float32)
     texture = np.full((128, 128, 4), 150, np.uint8)
-    assert (
-        both_lids(128)[
-            np.round(v * 128 - 0.5).astype(int), np.round(u * 128 - 0.5).astype(int)
-        ].max()
-        > 0.9
-    )
-    found = _folds(u, v, np.ones(u.shape, bool), texture)
+    x, y = (np.round(w * 128 - 0.5).astype(int) for w in (u, v))
+    assert both_lids(128)[y, x].max() > 0.9
+    found = _folds(u, v, np.ones(u.shape, bool), texture, OPEN)
     assert (found.max() < 0.1) == upright
+    assert _folds(u, v, np.ones(u.shape, bool), texture, SHUT).max() > 0.9
     # Beside the eyes it is a fold either way.
-    assert _folds(u, v + 0.3, np.ones(u.shape, bool), texture).max() > 0.9
+    assert _folds(u, v + 0.3, np.ones(u.shape, bool), texture, OPEN).max() > 0.9

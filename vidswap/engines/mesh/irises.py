@@ -54,7 +54,7 @@ def recolour_irises(
     dark = bool(plan.iris.mean() < 0)
     # Nothing to colour on a shut lid.
     awake = smoothstep(*SLITS[dark], g.aperture)
-    awake *= smoothstep(*WAKING[dark], g.aperture / plan.usual)
+    awake *= smoothstep(*WAKING[dark], g.opened)
     least = _usual(face, plan)
     for corner, point, radius, eye, opened in _irises(face, g, mesh, awake, origin):
         high = np.ceil(point + 1.3 * radius).astype(int) + 1

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan, aperture
-from vidswap.engines.mesh.regions import both_lids, median, smoothstep
+from vidswap.engines.mesh.regions import lid_zone, median, smoothstep
 from vidswap.engines.mesh.shape import LIP_COLUMNS
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
+from vidswap.faces.vertices import EYES
 from vidswap.types import F32, Bool, TargetFace
 
 I32 = NDArray[np.int32]
@@ -24,6 +25,8 @@ BAND = 5
 """Cells, a twentieth of a face's width, up to which a dark band is one."""
 LIDS, CREASE = 128, (0.3, 0.6)
 """Side of the zone of the lids, and shares of it from which on, and at which, skin may fold."""
+WIDE = 0.75, 0.95
+"""Shares of its usual height from which on, and at which, an eye has such lids; as it shuts, they are the target's."""
 NOSE = 0.4
 """Where the nose leaves the corners of the eyes, down the layout."""
 BETWEEN = 0.3, 0.5, 0.7
@@ -60,6 +63,8 @@ class Geometry:
     """(542,) [0, 1] how squarely the surface faces the camera."""
     aperture: F32
     """(2,) how far the target's eyes are open, against their width, image-left first, as if seen from the front."""
+    opened: F32
+    """(2,) the same against how far they usually are."""
 
 
 def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) -> Geometry:
@@ -72,7 +77,8 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     turned = np.maximum(aperture(plan.shape @ pose.rotation.T), np.float32(0.05))
     opened = aperture(face.at.mesh) * plan.usual / turned
     offset = plan.offset.copy()
-    for wide, lids, wider in zip(opened / plan.usual, plan.lids, plan.wider, strict=True):
+    shares = opened / plan.usual
+    for wide, lids, wider in zip(shares, plan.lids, plan.wider, strict=True):
         awake = min(wide / AWAKE, 1.0)
         more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
@@ -81,7 +87,9 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     moved[UPPER] -= farther
     moved[LOWER] += farther
     facing = -mesh.normals(moved)[:, 2] - _far_side(mesh, float(pose.rotation[0, 2]))
-    return Geometry(vertices[:, :2], moved[:, :2], moved[:, 2], facing.astype(np.float32), opened)
+    return Geometry(
+        vertices[:, :2], moved[:, :2], moved[:, 2], facing.astype(np.float32), opened, shares
+    )
 
 
 def _far_side(mesh: FaceMesh, turned: float) -> F32:
@@ -140,7 +148,7 @@ def coarse_maps(
     u, v, facing = _laid(table[:, :3], place, part)
     skin = skin[part]
     alpha = skin * smoothstep(0.12, 0.42, facing)
-    open_ = alpha * (1 - _folds(u, v, skin, texture))
+    open_ = alpha * (1 - _folds(u, v, skin, texture, smoothstep(*WIDE, g.opened)))
     # Never more than before, but without the stairs of whole cells.
     alpha = np.minimum(alpha, cv2.GaussianBlur(open_, (0, 0), 1.3))
     closed = cv2.morphologyEx(alpha, cv2.MORPH_CLOSE, np.ones((GAP, GAP), np.uint8))
@@ -202,18 +210,18 @@ def _laid(table: F32, index: NDArray[np.intp], part: tuple[slice, slice]) -> F32
     return result
 
 
-def _folds(u: F32, v: F32, skin: Bool, texture: F32) -> F32:
+def _folds(u: F32, v: F32, skin: Bool, texture: F32, wide: F32) -> F32:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear.
 
-    A far jump is one anywhere but on the lids, which fold as an eye opens wide: a crease is what a viewer expects
-    there, and the target's lashes are not. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
+    A far jump is one anywhere but on the lids of an eye that is open, ``wide`` in [0, 1] of either: a crease is what
+    a viewer expects there, and the target's lashes are not. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
     and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
     degrees, as it comes and goes while a head turns. Beside the nose a dark band of some cells counts, too,
     which is what its shaded flank is squeezed to; under a lip such a band is the lip's own shadow.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)
-    lid = both_lids(LIDS)
+    lid = np.maximum(*(lid_zone(eye, LIDS) * o for eye, o in zip(EYES, wide, strict=True)))
     lid = cv2.remap(lid, u * LIDS - 0.5, v * LIDS - 0.5, cv2.INTER_LINEAR)
     juts = [juts_out(u, v, part) for part in JUTTING]
     jutting = skin & np.logical_or.reduce(juts)
