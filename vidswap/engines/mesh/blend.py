@@ -44,7 +44,8 @@ class Slow:
     wide: F32
     """(h, w) share of the slow colours."""
     gap: F32
-    """(h, w) share of narrow gaps in the skin of the nose, as where it hides its own flank."""
+    """(h, w) share of narrow gaps in the skin of the nose, as where it hides its own flank, and of the room above the
+    brows and beside the eyes that is the target's."""
 
 
 def blend(
@@ -174,7 +175,8 @@ def _lift(texture: F32, share: F32, shown: F32, gap: F32) -> F32:
     """(h, w, 3) what lifts small dark spots of the target in gaps of the skin, up to what is drawn around.
 
     Beside and under a nose it would show a part of its nostril or of its cheek's line there, at places
-    where the drawn ones are not. Under a lip such a spot is the lip's own shadow, and stays.
+    where the drawn ones are not; of brows that are raised out of the swap, their upper edge. Under a lip
+    such a spot is the lip's own shadow, and stays.
 
     Args:
         texture: (h, w, 3) the source's texture.

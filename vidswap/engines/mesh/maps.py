@@ -213,11 +213,11 @@ def _laid(table: F32, index: NDArray[np.intp], part: tuple[slice, slice]) -> F32
 def _folds(u: F32, v: F32, skin: Bool, texture: F32, wide: F32) -> F32:
     """Cells where the layout jumps: there one sheet of skin hides another, and interpolation would smear.
 
-    A far jump is one anywhere but on the lids of an eye that is open, ``wide`` in [0, 1] of either: a crease is what
-    a viewer expects there, and the target's lashes are not. Slanted skin is squeezed, too: a lesser jump counts where skin juts out
-    and what lies between the two cells is darker or lighter than both, as it would be drawn as a line; by
-    degrees, as it comes and goes while a head turns. Beside the nose a dark band of some cells counts, too,
-    which is what its shaded flank is squeezed to; under a lip such a band is the lip's own shadow.
+    A far jump is one anywhere but on the lids of an eye that is open, ``wide`` in [0, 1] for either eye: a crease
+    is what a viewer expects there, and the target's lashes are not. Slanted skin is squeezed, too: a lesser jump
+    counts where skin juts out and what lies between the two cells is darker or lighter than both, as it would be
+    drawn as a line; by degrees, as it comes and goes while a head turns. Beside the nose a dark band of some
+    cells counts, too, which is what its shaded flank is squeezed to; under a lip it is the lip's own shadow.
     """
     luma = np.asarray(cv2.cvtColor(texture, cv2.COLOR_RGBA2GRAY), np.float32)
     drawn = cv2.remap(luma, u * len(luma) - 0.5, v * len(luma) - 0.5, cv2.INTER_LINEAR)

@@ -79,7 +79,8 @@ class MeshPlan:
     wider: F32
     """(2, 542, 3) what an eye adds that is opened by its usual height once more."""
     above: F32
-    """(128, 128) room above the brows that nothing is drawn in, into which the target may raise its own."""
+    """(128, 128) room that nothing is drawn in: above the brows, where the target may raise its own, and beside the
+    eyes, where their liner may end."""
     zones: F32
     """(128, 128, 3) zone of each eye's lids, image-left first, and of the lips' inner edge."""
     aperture: F32
@@ -282,7 +283,7 @@ def _spread(skin: F32, seen: U8) -> F32:
 
 
 def _above(narrow: F32) -> F32:
-    """(128, 128) [0, 1] room above the brows that ``narrow``, (S, S), leaves to the target."""
+    """(128, 128) [0, 1] room above brows and around eyes that ``narrow``, (S, S), leaves to the target."""
     room = np.zeros((GRID, GRID), np.float32)
     for brow in BROWS:
         left, right = np.flatnonzero(polygon(brow, GRID).any(0))[[0, -1]]
