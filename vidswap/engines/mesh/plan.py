@@ -146,16 +146,13 @@ def plan_track(
     # What is smeared holds no detail: measured with it, all the rest would be left too sharp.
     clear = identity.valid * (1 - identity.slant)
     texture, grain = match_detail(lit, clear, detail, drawn, mesh, options.detail)
-    skin = skin * bare
-    cover = identity.valid * _spread(skin, seen)
-    narrow = cover * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
-    wide = wide_alpha(identity.valid, _spread(skin, seen))
+    free = _spread(skin * bare, seen)
+    narrow = identity.valid * free * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
     eyes = np.asarray(static["iris"], np.float32)
-    iris = iris_gain(identity.iris, eyes)
     return MeshPlan(
         levels=_levels(rgba),
-        wide=wide.astype(np.float32),
+        wide=wide_alpha(identity.valid, free).astype(np.float32),
         light_mean=np.asarray(static["light_mean"], np.float32),
         light_skin=cv2.resize(trusted, (LIGHT, LIGHT), interpolation=cv2.INTER_AREA),
         shape=own,
@@ -167,8 +164,8 @@ def plan_track(
         aperture=aperture(identity.shape),
         usual=np.maximum(aperture(own), np.float32(0.05)),
         parting=_parting(drawn, own),
-        iris=iris,
-        eyes=np.nan_to_num(eyes + iris, nan=-np.inf),
+        iris=iris_gain(identity.iris, eyes),
+        eyes=np.nan_to_num(eyes + iris_gain(identity.iris, eyes), nan=-np.inf),
         lips=lip_gain(rgba, target, mesh),
         grain=grain,
         looks=usual_looks(static),
