@@ -18,9 +18,9 @@ WAKING = (0.35, 0.6), (0.3, 0.5)
 SLITS = (0.17, 0.25), (0.06, 0.11)
 """The same in heights of an eye against its width. In a slit lashes would be lightened, not the iris; one that is
 to be darker would flash up in the target's colour as a blink begins."""
-LIMBUS = 0.82, 1.14
+LIMBUS = 0.85, 1.12
 """From an iris's centre, by its radius, where its colour ends."""
-EDGE = 0.14
+EDGE = 0.1
 """Standard deviation of its colour's edge at the lids, by its radius or by how far they are apart."""
 SHADE = 0.4
 """How much darker an iris may be than it usually is to be, for each log unit that darkening it would make it."""
@@ -65,7 +65,7 @@ def recolour_irises(
         fill(opening, eye - corner)
         # An edge as sharp as a polygon's would be seen in a picture that is not.
         soft = EDGE * min(radius, thickness(eye))
-        opening = cv2.GaussianBlur(opening, (0, 0), max(soft, 0.5))
+        opening = cv2.GaussianBlur(opening, (0, 0), max(soft, 0.3))
         x = (np.arange(view.shape[1]) + corner[0] - point[0]).astype(np.float32)
         y = (np.arange(view.shape[0]) + corner[1] - point[1]).astype(np.float32)
         far = np.hypot(x, y[:, None]) / np.float32(radius)
