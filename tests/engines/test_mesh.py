@@ -11,11 +11,11 @@ from vidswap.engines.mesh import Mesh
 from vidswap.engines.mesh.light import relight
 from vidswap.engines.mesh.maps import coarse_maps
 from vidswap.engines.mesh.mask import skin_mask
-from vidswap.engines.mesh.plan import aperture, iris_gain
+from vidswap.engines.mesh.plan import iris_gain
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shade import clean_shadows
-from vidswap.engines.mesh.shape import LIP_COLUMNS, shape_offset
+from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture, shape_offset
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
@@ -239,6 +239,17 @@ def test_a_smile_on_the_photo_stays_on_the_photo(mesh):
     assert np.linalg.norm(mesh.smile[corners], axis=1).min() > 0.05
     assert np.linalg.norm((smiling_ - calm)[corners], axis=1).max() < 0.01
     assert np.abs(calm[4]).max() > 0.01
+
+
+@pytest.mark.parametrize("who", ["target", "photo"])
+def test_a_jaw_that_hangs_in_all_that_is_seen_is_no_bone(mesh, who):
+    """A short shot may be one shout: what lies between nose and mouth must not be squeezed for it."""
+    hanging = mesh.shape + mesh.jaw
+    shapes = (mesh.shape, hanging) if who == "target" else (hanging, mesh.shape)
+    offset, *_ = shape_offset(*shapes, mesh, 1.0)
+    lips = [0, 13, 164]
+    assert np.linalg.norm(mesh.jaw[14]) > 0.2
+    assert np.linalg.norm(offset[lips], axis=1).max() < 0.015
 
 
 def test_a_broad_smile_of_the_target_stays(mesh):

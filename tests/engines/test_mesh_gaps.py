@@ -8,7 +8,7 @@ import pytest
 
 from vidswap.engines.mesh.blend import _lift
 from vidswap.engines.mesh.maps import geometry
-from vidswap.engines.mesh.plan import parted
+from vidswap.engines.mesh.shape import parted
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import BROWS, LIPS_INNER, LIPS_OUTER
 

@@ -7,7 +7,7 @@ import pytest
 
 from vidswap.engines.mesh.maps import geometry
 from vidswap.engines.mesh.openings import _beyond_tip
-from vidswap.engines.mesh.plan import aperture
+from vidswap.engines.mesh.shape import aperture
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.puppet import Act
 from vidswap.faces.vertices import EYES

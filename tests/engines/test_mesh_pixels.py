@@ -9,7 +9,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from vidswap.engines.mesh.maps import Maps, Window
-from vidswap.engines.mesh.plan import held_extents, lip_gain, parted
+from vidswap.engines.mesh.plan import held_extents, lip_gain
+from vidswap.engines.mesh.shape import parted
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.vertices import LIP_MIDDLES, LIPS_INNER, LIPS_OUTER

@@ -18,6 +18,8 @@ from vidswap.checks import check_shape
 from vidswap.types import F32, U8
 
 SURFACE = 468
+JAW = 1
+"""Place of a jaw wide open among the moves of expressions."""
 SKIN, EYE, MOUTH, RING, RIM = range(5)
 """Triangle labels: the face itself, the eye openings, the mouth opening, inner and outer ring."""
 
@@ -106,12 +108,13 @@ class FaceMesh:
 
     @cached_property
     def smile(self) -> F32:
-        """(468, 3) canonical move of a broad smile, symmetric (``scripts/build_expressions.py``)."""
-        with (
-            (files("vidswap") / "faces" / "expressions.npz").open("rb") as file,
-            np.load(file) as data,
-        ):
-            return np.asarray(data["smile"], np.float32)
+        """(468, 3) canonical move of a broad smile, symmetric."""
+        return _move("smile")
+
+    @cached_property
+    def jaw(self) -> F32:
+        """(468, 3) canonical move of a jaw that hangs wide open, symmetric."""
+        return _move("moves")[JAW]
 
     @cached_property
     def _corners(self) -> sparse.csr_array:
@@ -135,6 +138,15 @@ class FaceMesh:
         return (-total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)).astype(
             np.float32
         )
+
+
+def _move(name: str) -> F32:
+    """Canonical moves of expressions (``scripts/build_expressions.py``)."""
+    with (
+        (files("vidswap") / "faces" / "expressions.npz").open("rb") as file,
+        np.load(file) as data,
+    ):
+        return np.asarray(data[name], np.float32)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vidswap.engines.mesh.plan import MeshPlan, aperture
+from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import lid_zone, median, smoothstep
-from vidswap.engines.mesh.shape import LIP_COLUMNS
+from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, planes, rasterise
 from vidswap.faces.vertices import EYES

@@ -20,7 +20,7 @@ from vidswap.engines.mesh.regions import (
     polygon,
     smoothstep,
 )
-from vidswap.engines.mesh.shape import WIDER, shape_offset, smiling
+from vidswap.engines.mesh.shape import WIDER, aperture, shape_offset, smiling
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
@@ -208,20 +208,6 @@ def _bare(texture: U8, seen: U8) -> tuple[U8, F32 | float]:
     """The target's texture without glasses, and (256, 256) 0 where they stay in front of the new face."""
     frame = find_glasses(texture, seen)
     return (texture, 1.0) if frame is None else (without_glasses(texture, frame), 1 - frame)
-
-
-def aperture(mesh: F32) -> F32:
-    """(2,) lid distance against eye width, of (V ≥ 468, ≥ 2) vertices in any unit, image-left first."""
-    first = mesh[[160, 387, 158, 385, 33, 263], :2]
-    second = mesh[[144, 373, 153, 380, 133, 362], :2]
-    far = np.linalg.norm(first - second, axis=1).astype(np.float32)
-    return (far[:2] + far[2:4]) / 2 / np.maximum(far[4:], np.float32(1e-6))
-
-
-def parted(mesh: F32) -> float:
-    """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
-    far = np.linalg.norm(mesh[[13, 82, 312, 263], :2] - mesh[[14, 87, 317, 33], :2], axis=1)
-    return float(far[:3].mean() / max(far[3], 1e-6))
 
 
 def _parting(drawn: F32, own: F32) -> float:

@@ -20,8 +20,9 @@ from vidswap.engines.mesh.maps import (
 )
 from vidswap.engines.mesh.occlude import occluded
 from vidswap.engines.mesh.openings import openings, recolour_lips, softness
-from vidswap.engines.mesh.plan import MeshPlan, parted
+from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import smoothstep
+from vidswap.engines.mesh.shape import parted
 from vidswap.engines.mesh.strips import Grid, rows_of, strips
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.types import F32, I8, U8, U16, TargetFace

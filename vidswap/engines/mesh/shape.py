@@ -47,6 +47,10 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
         (542, 3) with eyes shut, and twice (2, 542, 3), image-left first: what each open eye adds, and
         what ``WIDER`` of its height adds to that. Zero on the outer ring.
     """
+    # A jaw that hangs is no bone: of a short shot, or a photo, it may be all there is to see. What lips part
+    # beyond its way, both do, and where they lie on the whole is told as it is.
+    hangs = (parted(target) - parted(source)) / parted(mesh.shape + mesh.jaw)
+    source = source + np.clip(hangs, -1, 1).astype(np.float32) * mesh.jaw
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
     bones = _unturned(frontalise(source, fit_pose(target, source, weight)) - target, target, mesh)
@@ -196,3 +200,17 @@ def _areas(shape: F32, triangles: NDArray[np.int32]) -> F32:
     a, b, c = (shape[triangles[:, k], :2] for k in range(3))
     result: F32 = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
     return result
+
+
+def aperture(mesh: F32) -> F32:
+    """(2,) lid distance against eye width, of (V ≥ 468, ≥ 2) vertices in any unit, image-left first."""
+    first = mesh[[160, 387, 158, 385, 33, 263], :2]
+    second = mesh[[144, 373, 153, 380, 133, 362], :2]
+    far = np.linalg.norm(first - second, axis=1).astype(np.float32)
+    return (far[:2] + far[2:4]) / 2 / np.maximum(far[4:], np.float32(1e-6))
+
+
+def parted(mesh: F32) -> float:
+    """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
+    far = np.linalg.norm(mesh[[13, 82, 312, 263], :2] - mesh[[14, 87, 317, 33], :2], axis=1)
+    return float(far[:3].mean() / max(far[3], 1e-6))
