@@ -7,10 +7,10 @@ import pytest
 
 from vidswap.engines.mesh.maps import geometry
 from vidswap.engines.mesh.openings import _beyond_tip
-from vidswap.engines.mesh.shape import aperture
+from vidswap.engines.mesh.shape import aperture, shape_offset
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.puppet import Act
-from vidswap.faces.vertices import EYES
+from vidswap.faces.vertices import BROW_EDGES, BROWS, EYES, UNDER_BROWS
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,9 @@ def test_what_is_as_dark_as_the_new_iris_is_not_darkened_again(meshed, scene):
 
 def test_flesh_in_the_corner_of_an_eye_takes_no_colour_of_the_iris(meshed, scene):
     engine, _, plan = meshed
+    # The picture stays where it is: else its own edge would move past the places that are looked at.
+    moves = {name: np.zeros_like(getattr(plan, name)) for name in ("offset", "lids", "wider")}
+    plan = replace(plan, **moves)
     face = scene.face(engine, plan, 0)
     x, y = np.round(face.at.mesh[468, :2] - (face.box.left, face.box.top)).astype(int)
     picture = face.rgb.copy()
@@ -120,3 +123,35 @@ def test_drawn_skin_closes_over_the_thin_outer_end_of_an_eye(roll):
     assert shown(0.05, 0.05) < 0.05 < 0.95 < shown(0.05, 0.5)
     assert shown(0.05, 0.95) == 1  # the inner corner is its own
     assert shown(0.5, 0.15) > 0.9  # an iris may look out of the corner of an open eye
+
+
+def test_a_raised_brow_takes_what_lies_right_under_it_along(mesh, meshed, scene):
+    """It uncovers lid; stretched over all of the gap, a photo's brow becomes a blot."""
+    engine, _, plan = meshed
+    face = scene.face(engine, plan, 0)
+    edge, under = list(BROW_EDGES), list(UNDER_BROWS[0])
+    rise = 0.06 * float(np.linalg.norm(face.at.mesh[263] - face.at.mesh[33]))
+
+    def apart(times):
+        at = face.at.mesh.copy()
+        at[sorted({*BROWS[0], *BROWS[1]}), 1] -= times * rise
+        shown = geometry(replace(face, at=replace(face.at, mesh=at)), plan, mesh, 1.0)
+        return [(g[under] - g[edge])[:, 1] for g in (shown.source, shown.moved)]
+
+    low, high = apart(1.0), apart(2.0)
+    assert np.allclose(high[0] - low[0], rise, rtol=0.01)  # the target's own lies behind
+    assert (high[1] - low[1]).max() < 0.25 * rise
+    lowered = [apart(k)[1] for k in (-1.0, -2.0)]
+    assert np.allclose(lowered[0] - lowered[1], rise, rtol=0.1)  # one that frowns does not
+
+
+def test_a_brow_keeps_its_distance_to_what_lies_right_under_it(mesh):
+    """Where the target's are high, the skin between brows and eyes may be the target's; their edge may not."""
+    high = mesh.shape.copy()
+    high[sorted({*BROWS[0], *BROWS[1]}), 1] -= 0.1
+    offset, *_ = shape_offset(mesh.shape, high, mesh, 1.0)
+    edge, under = list(BROW_EDGES), list(UNDER_BROWS[0])
+    own, target = ((s[under] - s[edge])[:, 1].mean() for s in (mesh.shape, high))
+    drawn = (high + offset[:468])[:, 1]
+    assert target - own > 0.09
+    assert (drawn[under] - drawn[edge]).mean() - own < 0.4 * (target - own)

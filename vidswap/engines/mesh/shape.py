@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.regions import LIPS, depth_inside, smoothstep
 from vidswap.faces.facemesh import SKIN, FaceMesh, fit_pose, frontalise
-from vidswap.faces.vertices import EYES
+from vidswap.faces.vertices import BROWS, EYES, UNDER_BROWS
 from vidswap.types import F32
 
 LIMIT = 0.2
@@ -98,7 +98,8 @@ def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: floa
     """(468, 3) as wanted → (542, 3) as far as it is bearable."""
     offset = _lips(offset, source, target)
     held = np.zeros(len(offset), bool)
-    held[[*LIPS, *EYES[0], *EYES[1]]] = True
+    # A brow is known by its lower edge too: what lies right under it keeps its distance.
+    held[[*LIPS, *EYES[0], *EYES[1], *BROWS[0], *BROWS[1], *UNDER_BROWS[0]]] = True
     offset = _unfold(_relax(offset, held, mesh), target, mesh)
     size = np.linalg.norm(offset, axis=1, keepdims=True)
     offset *= LIMIT * np.tanh(size / LIMIT) / np.maximum(size, 1e-6)
