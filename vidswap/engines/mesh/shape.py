@@ -26,6 +26,9 @@ HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
 BROAD = 1.1
 """How much of a smile a target may have more than the photo and yet be given the mouth of a person at rest."""
+HANGING = 0.5, 1.0
+"""How far a jaw hangs, of its whole way, from which on that counts and at which it does in full: lips that are
+parted by less may as well smile or speak."""
 WIDER = 0.25
 """Share of an eye's height by which it is opened farther, to know how lids and their surroundings move."""
 
@@ -49,8 +52,9 @@ def shape_offset(source: F32, target: F32, mesh: FaceMesh, strength: float) -> t
     """
     # A jaw that hangs is no bone: of a short shot, or a photo, it may be all there is to see. What lips part
     # beyond its way, both do, and where they lie on the whole is told as it is.
-    hangs = (parted(target) - parted(source)) / parted(mesh.shape + mesh.jaw)
-    source = source + np.clip(hangs, -1, 1).astype(np.float32) * mesh.jaw
+    whole = parted(mesh.shape + mesh.jaw) - parted(mesh.shape)
+    hangs = float(np.clip((parted(target) - parted(source)) / whole, -1, 1))
+    source = source + np.float32(hangs * smoothstep(*HANGING, np.abs([hangs]))[0]) * mesh.jaw
     # Only form is taken over: what a similarity explains is pose and size, and those are the target's.
     weight = 0.5 * mesh.rigid + 0.5 / len(target)
     bones = _unturned(frontalise(source, fit_pose(target, source, weight)) - target, target, mesh)
