@@ -64,6 +64,19 @@ def test_what_lies_behind_the_edge_of_a_strand_is_hair_as_well(skin, normals):
     assert got[x > 0.36].max() < 0.05
 
 
+def test_hair_that_hangs_down_beside_a_mouth_is_found_up_to_where_a_moustache_may_end(
+    skin, normals
+):
+    x, y = (np.indices((SIZE, SIZE))[::-1] + 0.5) / SIZE
+    corner = np.flatnonzero((polygon(LIPS_OUTER, SIZE) > 0).any(0))[0] / SIZE
+    hangs = (x < corner - 0.075) & (y > 0.2) & (y < 0.69)
+    skin[hangs] *= [0.85, 0.7, 0.55]
+    got = found(skin, normals)
+    beside = (np.abs(y - 0.62) < 0.03) & (x > 0.2)
+    assert got[beside & hangs].min() > 0.9
+    assert got[beside & (x > corner - 0.03)].max() < 0.05
+
+
 def test_a_hard_shadow_is_not_hair(skin, normals):
     x = (np.arange(SIZE) + 0.5) / SIZE
     skin[:, x < 0.42] *= 0.35

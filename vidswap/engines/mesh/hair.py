@@ -23,6 +23,8 @@ BEARDED = 0.3
 """Share of the chin from which on it bears a beard, and what is dark beside the mouth is one, too."""
 MOUTH = 0.6
 """Height in the layout below which a beard may grow."""
+AROUND = 0.06
+"""How far around the lips a moustache grows, in layout units; beyond it a cheek's hair may hang."""
 JAW = 0.28, 0.7
 """Half width, and where it begins, of chin and jaw in the layout."""
 EDGE, GAP = 2.5, 5
@@ -106,7 +108,7 @@ def _kept() -> Bool:
     """(256, 256) what is dark without being hair of the head: brows, lashes, and all around the mouth."""
     brows = np.max([polygon(p, SIZE, 0.02) for p in INNER_BROWS], 0)
     eyes = np.max([polygon(p, SIZE, 0.02) for p in EYES], 0)
-    return np.asarray(np.maximum(np.maximum(brows, eyes), polygon(LIPS_OUTER, SIZE, 0.1)) > 0)
+    return np.asarray(np.maximum(np.maximum(brows, eyes), polygon(LIPS_OUTER, SIZE, AROUND)) > 0)
 
 
 def _brows(texture: U8, found: Bool) -> Bool:
