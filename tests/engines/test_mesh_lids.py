@@ -129,7 +129,7 @@ def test_a_raised_brow_takes_what_lies_right_under_it_along(mesh, meshed, scene)
     """It uncovers lid; stretched over all of the gap, a photo's brow becomes a blot."""
     engine, _, plan = meshed
     face = scene.face(engine, plan, 0)
-    edge, under = list(BROW_EDGES), list(UNDER_BROWS[0])
+    edge, under = list(BROW_EDGES), list(UNDER_BROWS)
     rise = 0.06 * float(np.linalg.norm(face.at.mesh[263] - face.at.mesh[33]))
 
     def apart(times):
@@ -140,7 +140,7 @@ def test_a_raised_brow_takes_what_lies_right_under_it_along(mesh, meshed, scene)
 
     low, high = apart(1.0), apart(2.0)
     assert np.allclose(high[0] - low[0], rise, rtol=0.01)  # the target's own lies behind
-    assert (high[1] - low[1]).max() < 0.25 * rise
+    assert (high[1] - low[1]).max() < 0.35 * rise
     lowered = [apart(k)[1] for k in (-1.0, -2.0)]
     assert np.allclose(lowered[0] - lowered[1], rise, rtol=0.1)  # one that frowns does not
 
@@ -150,8 +150,8 @@ def test_a_brow_keeps_its_distance_to_what_lies_right_under_it(mesh):
     high = mesh.shape.copy()
     high[sorted({*BROWS[0], *BROWS[1]}), 1] -= 0.1
     offset, *_ = shape_offset(mesh.shape, high, mesh, 1.0)
-    edge, under = list(BROW_EDGES), list(UNDER_BROWS[0])
+    edge, under = list(BROW_EDGES), list(UNDER_BROWS)
     own, target = ((s[under] - s[edge])[:, 1].mean() for s in (mesh.shape, high))
     drawn = (high + offset[:468])[:, 1]
     assert target - own > 0.09
-    assert (drawn[under] - drawn[edge]).mean() - own < 0.4 * (target - own)
+    assert (drawn[under] - drawn[edge]).mean() - own < 0.5 * (target - own)

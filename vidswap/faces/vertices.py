@@ -19,11 +19,8 @@ BROWS = (
 """Brow outlines, image-left first."""
 BROW_EDGES = (46, 53, 52, 65, 55, 276, 283, 282, 295, 285)
 """Lower edges of both brows, from the temples inwards."""
-UNDER_BROWS = (
-    (225, 224, 223, 222, 221, 445, 444, 443, 442, 441),
-    (30, 29, 27, 28, 56, 260, 259, 257, 258, 286),
-)
-"""Two rows of vertices under each of those, the upper one first."""
+UNDER_BROWS = (225, 224, 223, 222, 221, 445, 444, 443, 442, 441)
+"""What lies under each of those."""
 
 LIPS_OUTER = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 375, 321, 405, 314, 17, 84, 181, 91, 146)  # fmt: skip
 LIPS_INNER = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)  # fmt: skip

@@ -26,6 +26,8 @@ HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
 BROAD = 1.1
 """How much of a smile a target may have more than the photo and yet be given the mouth of a person at rest."""
+OWN = 0.4, 0.7
+"""Share of its own move that skin keeps beside what lies around it, and brows; eyes and lips keep all."""
 HANGING = 0.5, 1.0
 """How far a jaw hangs, of its whole way, from which on that counts and at which it does in full: lips that are
 parted by less may as well smile or speak."""
@@ -101,10 +103,11 @@ def smiling(offset: F32, mesh: FaceMesh) -> float:
 def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: float) -> F32:
     """(468, 3) as wanted → (542, 3) as far as it is bearable."""
     offset = _lips(offset, source, target)
-    held = np.zeros(len(offset), bool)
+    own = np.full((len(offset), 1), OWN[0], np.float32)
     # A brow is known by its lower edge too: what lies right under it keeps its distance.
-    held[[*LIPS, *EYES[0], *EYES[1], *BROWS[0], *BROWS[1], *UNDER_BROWS[0]]] = True
-    offset = _unfold(_relax(offset, held, mesh), target, mesh)
+    own[[*BROWS[0], *BROWS[1], *UNDER_BROWS]] = OWN[1]
+    own[[*LIPS, *EYES[0], *EYES[1]]] = 1
+    offset = _unfold(_relax(offset, own, mesh), target, mesh)
     size = np.linalg.norm(offset, axis=1, keepdims=True)
     offset *= LIMIT * np.tanh(size / LIMIT) / np.maximum(size, 1e-6)
     offset[:, 2] *= 0.5  # depth of a single view is the landmarker's guess
@@ -169,11 +172,11 @@ def _tie(offset: F32) -> F32:
     return out
 
 
-def _relax(offset: F32, held: NDArray[np.bool_], mesh: FaceMesh) -> F32:
-    """Smoothing that leaves the held vertices alone, so that they join their surroundings."""
+def _relax(offset: F32, own: F32, mesh: FaceMesh) -> F32:
+    """Smoothing by which vertices join their surroundings, all but a share (468, 1) of their own."""
     link = mesh.neighbours[: len(offset), : len(offset)]
     link = link / np.maximum(link.sum(1, keepdims=True), 1e-6)
-    return np.where(held[:, None], offset, 0.4 * offset + 0.6 * (link @ offset)).astype(np.float32)
+    return np.asarray(own * offset + (1 - own) * (link @ offset), np.float32)
 
 
 def _unfold(offset: F32, target: F32, mesh: FaceMesh) -> F32:
