@@ -7,7 +7,7 @@ import pytest
 
 from vidswap.engines.mesh.maps import geometry
 from vidswap.engines.mesh.openings import _beyond_tip
-from vidswap.engines.mesh.shape import aperture, shape_offset
+from vidswap.engines.mesh.shape import aperture, shape_offset, under_brows
 from vidswap.faces.facemesh import FaceMesh
 from vidswap.faces.puppet import Act
 from vidswap.faces.vertices import BROW_EDGES, BROWS, EYES, UNDER_BROWS
@@ -145,13 +145,18 @@ def test_a_raised_brow_takes_what_lies_right_under_it_along(mesh, meshed, scene)
     assert np.allclose(lowered[0] - lowered[1], rise, rtol=0.1)  # one that frowns does not
 
 
-def test_a_brow_keeps_its_distance_to_what_lies_right_under_it(mesh):
-    """Where the target's are high, the skin between brows and eyes may be the target's; their edge may not."""
-    high = mesh.shape.copy()
-    high[sorted({*BROWS[0], *BROWS[1]}), 1] -= 0.1
-    offset, *_ = shape_offset(mesh.shape, high, mesh, 1.0)
-    edge, under = list(BROW_EDGES), list(UNDER_BROWS)
-    own, target = ((s[under] - s[edge])[:, 1].mean() for s in (mesh.shape, high))
-    drawn = (high + offset[:468])[:, 1]
-    assert target - own > 0.09
-    assert (drawn[under] - drawn[edge]).mean() - own < 0.5 * (target - own)
+def test_a_brow_that_is_raised_all_along_keeps_its_lower_edge(mesh, meshed, scene):
+    """Then the target's own shape has it there, and nothing is raised against it."""
+    engine, identity, plan = meshed
+    face = scene.face(engine, plan, 0)
+    brows = sorted({*BROWS[0], *BROWS[1]})
+    unit = float(np.linalg.norm(face.at.mesh[263, :2] - face.at.mesh[33, :2]))
+    high, at = plan.shape.copy(), face.at.mesh.copy()
+    high[brows, 1] -= 0.1
+    at[brows, 1] -= 0.1 * unit
+    offset, *_ = shape_offset(identity.shape, high, mesh, 1.0)
+    face = replace(face, at=replace(face.at, mesh=at))
+    shown = geometry(face, replace(plan, shape=high, offset=offset), mesh, 1.0)
+    target, drawn = (under_brows(g).mean() / unit for g in (shown.source, shown.moved))
+    assert target > 2 * plan.brows.mean()
+    assert drawn < 1.5 * plan.brows.mean()

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.plan import MeshPlan
 from vidswap.engines.mesh.regions import lid_zone, median, smoothstep
-from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture
+from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture, under_brows
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.facemesh import MOUTH, FaceMesh, fit_pose, frontalise, planes, rasterise
-from vidswap.faces.vertices import BROW_EDGES, BROWS, EYES, UNDER_BROWS
+from vidswap.faces.vertices import BROWS, EYES, UNDER_BROWS
 from vidswap.types import F32, Bool, TargetFace
 
 I32 = NDArray[np.int32]
@@ -42,8 +42,8 @@ of a photo stay those of one opening, and viewers and landmarkers see a share of
 UPPER, LOWER = np.swapaxes(np.array(LIP_COLUMNS), 0, 1)
 """(9, 4) vertices of each lip, from the mouth's opening outwards; they move together, so stay as thick."""
 FOLLOW, EASE = 0.8, 0.02
-"""Share of a raised brow's way, beyond its own, that the skin under it goes along, and how far, in canonical
-units, a brow goes up until that has begun."""
+"""Share of the way that skin is brought back to a brow which stands too far from it, and how much too far, in
+canonical units, that is until it has begun."""
 GAP = 9
 """Cells, a twelfth of a face's width: gaps in the skin that are narrower take its colour."""
 REACH = 6
@@ -85,7 +85,9 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
         awake = min(wide / AWAKE, 1.0)
         more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
-    offset[list(UNDER_BROWS), 1] -= _lifted(plan.shape, frontalise(surface, pose))
+    offset[list(UNDER_BROWS), 1] -= _lifted(
+        frontalise(surface, pose) + offset[: len(surface)], plan.brows
+    )
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     farther = (moved[LOWER[:, :1]] - moved[UPPER[:, :1]]) * np.float32(strength * plan.parting / 2)
     moved[UPPER] -= farther
@@ -96,17 +98,16 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     )
 
 
-def _lifted(usual: F32, now: F32) -> F32:
+def _lifted(drawn: F32, usual: F32) -> F32:
     """(10,) how far the skin under the brows is to go up with them, in canonical units.
 
     Most of what a raised brow uncovers is lid. A landmarker spreads it over all of the gap, and would so stretch
     what a photo shows right under a brow: its lower edge and its shadow.
     """
-    up = usual[:, 1] - now[:, 1]
     # Each brow as one: what single vertices do beyond that would shimmer.
-    lift = (up[list(BROW_EDGES)] - up[list(UNDER_BROWS)]).reshape(len(BROWS), -1).mean(1)
-    eased = np.hypot(np.maximum(lift, 0), EASE) - EASE
-    return np.asarray(FOLLOW * eased, np.float32).repeat(len(UNDER_BROWS) // len(BROWS))
+    away = np.maximum(under_brows(drawn) - usual, 0)
+    lift = FOLLOW * (np.hypot(away, EASE) - EASE)
+    return np.asarray(lift, np.float32).repeat(len(UNDER_BROWS) // len(BROWS))
 
 
 def _far_side(mesh: FaceMesh, turned: float) -> F32:

@@ -20,7 +20,7 @@ from vidswap.engines.mesh.regions import (
     polygon,
     smoothstep,
 )
-from vidswap.engines.mesh.shape import WIDER, aperture, shape_offset, smiling
+from vidswap.engines.mesh.shape import WIDER, aperture, shape_offset, smiling, under_brows
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
@@ -52,6 +52,8 @@ HOLD = 1.15
 """Ratio by which a face changes its size until its cells and its texture are chosen anew."""
 ACROSS, UPRIGHT = 1.4, 0.8
 """Width of the mesh with its rings by that of the face, and that of the face by its height."""
+STRETCH = 1.4
+"""How much farther than on the photo a brow may stand from the skin under it: less than that is not seen."""
 PARTING = 1.08
 """How far lips part against the target's: of lips that are paler than theirs a little less is seen."""
 SOFT = 0.05
@@ -87,6 +89,8 @@ class MeshPlan:
     """(2,) how far the source's eyes are open, against their width."""
     usual: F32
     """(2,) the same of the target's own shape."""
+    brows: F32
+    """(2,) how far the drawn brows may be from the skin under them, canonical."""
     parting: float
     """How much farther than the target's lips the drawn ones part, as a share."""
     iris: F32
@@ -163,6 +167,7 @@ def plan_track(
         zones=np.dstack([*(lid_zone(eye, GRID) for eye in EYES), lip_zone(GRID)]),
         aperture=aperture(identity.shape),
         usual=np.maximum(aperture(own), np.float32(0.05)),
+        brows=np.float32(STRETCH) * under_brows(identity.shape),
         parting=_parting(drawn, own),
         iris=iris_gain(identity.iris, eyes),
         eyes=np.nan_to_num(eyes + iris_gain(identity.iris, eyes), nan=-np.inf),

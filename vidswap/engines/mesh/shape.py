@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from vidswap.engines.mesh.regions import LIPS, depth_inside, smoothstep
 from vidswap.faces.facemesh import SKIN, FaceMesh, fit_pose, frontalise
-from vidswap.faces.vertices import BROWS, EYES, UNDER_BROWS
+from vidswap.faces.vertices import BROW_EDGES, BROWS, EYES, UNDER_BROWS
 from vidswap.types import F32
 
 LIMIT = 0.2
@@ -26,7 +26,7 @@ HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
 BROAD = 1.1
 """How much of a smile a target may have more than the photo and yet be given the mouth of a person at rest."""
-OWN = 0.4, 0.7
+OWN = 0.4, 0.6
 """Share of its own move that skin keeps beside what lies around it, and brows; eyes and lips keep all."""
 HANGING = 0.5, 1.0
 """How far a jaw hangs, of its whole way, from which on that counts and at which it does in full: lips that are
@@ -104,8 +104,7 @@ def _whole(offset: F32, source: F32, target: F32, mesh: FaceMesh, strength: floa
     """(468, 3) as wanted → (542, 3) as far as it is bearable."""
     offset = _lips(offset, source, target)
     own = np.full((len(offset), 1), OWN[0], np.float32)
-    # A brow is known by its lower edge too: what lies right under it keeps its distance.
-    own[[*BROWS[0], *BROWS[1], *UNDER_BROWS]] = OWN[1]
+    own[[*BROWS[0], *BROWS[1]]] = OWN[1]
     own[[*LIPS, *EYES[0], *EYES[1]]] = 1
     offset = _unfold(_relax(offset, own, mesh), target, mesh)
     size = np.linalg.norm(offset, axis=1, keepdims=True)
@@ -222,3 +221,9 @@ def parted(mesh: F32) -> float:
     """Distance of the inner lips in outer-eye distances, of (V ≥ 468, ≥ 2) vertices."""
     far = np.linalg.norm(mesh[[13, 82, 312, 263], :2] - mesh[[14, 87, 317, 33], :2], axis=1)
     return float(far[:3].mean() / max(far[3], 1e-6))
+
+
+def under_brows(mesh: F32) -> F32:
+    """(2,) distance of each brow from the skin under it, of (V ≥ 468, ≥ 2) vertices, image-left first."""
+    down = mesh[list(UNDER_BROWS), 1] - mesh[list(BROW_EDGES), 1]
+    return np.asarray(down.reshape(len(BROWS), -1).mean(1), np.float32)
