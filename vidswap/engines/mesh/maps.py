@@ -85,9 +85,8 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
         awake = min(wide / AWAKE, 1.0)
         more = EAGER * awake * min(max(wide, AWAKE) - 1, 0.3)
         offset += awake * lids + more * wider
-    offset[list(UNDER_BROWS), 1] -= _lifted(
-        frontalise(surface, pose) + offset[: len(surface)], plan.brows
-    )
+    drawn = frontalise(surface, pose) + offset[: len(surface)]
+    offset[list(UNDER_BROWS), 1] -= _lifted(drawn, plan.brows, shares)
     moved = vertices + strength * pose.scale * (offset @ pose.rotation.T)
     farther = (moved[LOWER[:, :1]] - moved[UPPER[:, :1]]) * np.float32(strength * plan.parting / 2)
     moved[UPPER] -= farther
@@ -98,15 +97,16 @@ def geometry(face: TargetFace, plan: MeshPlan, mesh: FaceMesh, strength: float) 
     )
 
 
-def _lifted(drawn: F32, usual: F32) -> F32:
+def _lifted(drawn: F32, usual: F32, opened: F32) -> F32:
     """(10,) how far the skin under the brows is to go up with them, in canonical units.
 
     Most of what a raised brow uncovers is lid. A landmarker spreads it over all of the gap, and would so stretch
-    what a photo shows right under a brow: its lower edge and its shadow.
+    what a photo shows right under a brow: its lower edge and its shadow. An eye that shuts takes it down: by how
+    far it is ``opened``, (2,) of what is usual.
     """
     # Each brow as one: what single vertices do beyond that would shimmer.
     away = np.maximum(under_brows(drawn) - usual, 0)
-    lift = FOLLOW * (np.hypot(away, EASE) - EASE)
+    lift = FOLLOW * np.clip(opened / AWAKE, 0, 1) * (np.hypot(away, EASE) - EASE)
     return np.asarray(lift, np.float32).repeat(len(UNDER_BROWS) // len(BROWS))
 
 
