@@ -135,15 +135,7 @@ def plan_track(
     trusted = skin * np.clip(seen.astype(np.float32) / 90, 0, 1)
     own = np.asarray(static["shape"], np.float32)
     smile = smiling(identity.shape - own, mesh)
-    lit = relight(
-        identity.texture,
-        identity.valid,
-        target.astype(np.float32) / 255,
-        trusted,
-        options.light,
-        FOLDS * float(np.clip(smile - 0.5, 0, 1)),
-        identity.slant,
-    )
+    lit = _relit(identity, target, trusted, smile, options.light)
     offset, lids, wider = shape_offset(identity.shape, own, mesh, options.shape)
     detail = np.asarray(static["detail"], np.float32)
     drawn = mesh.extend(own) + offset + lids.sum(0)
@@ -174,6 +166,19 @@ def plan_track(
         lips=lip_gain(rgba, target, mesh),
         grain=grain,
         looks=usual_looks(static),
+    )
+
+
+def _relit(identity: Identity, target: U8, trusted: F32, smile: float, strength: float) -> F32:
+    """The photo's texture in the target's light, without lines of a ``smile`` that the target has not."""
+    return relight(
+        identity.texture,
+        identity.valid,
+        target.astype(np.float32) / 255,
+        trusted,
+        strength,
+        FOLDS * float(np.clip(smile - 0.5, 0, 1)),
+        identity.slant,
     )
 
 
