@@ -103,6 +103,11 @@ def _lifted(drawn: F32, usual: F32, opened: F32) -> F32:
     Most of what a raised brow uncovers is lid. A landmarker spreads it over all of the gap, and would so stretch
     what a photo shows right under a brow: its lower edge and its shadow. An eye that shuts takes it down: by how
     far it is ``opened``, (2,) of what is usual.
+
+    Args:
+        drawn: (468, 3) canonical vertices as they would be drawn.
+        usual: (2,) how far brows may be from the skin under them.
+        opened: (2,) image-left first.
     """
     # Each brow as one: what single vertices do beyond that would shimmer.
     away = np.maximum(under_brows(drawn) - usual, 0)

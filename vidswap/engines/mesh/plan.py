@@ -146,6 +146,7 @@ def plan_track(
     narrow = identity.valid * free * smoothstep(0.02, 0.08, depth_inside(TEXTURE))
     rgba = np.dstack([np.clip(texture, 0, 1), narrow])
     eyes = np.asarray(static["iris"], np.float32)
+    iris = iris_gain(identity.iris, eyes)
     return MeshPlan(
         levels=_levels(rgba),
         wide=wide_alpha(identity.valid, free).astype(np.float32),
@@ -161,8 +162,8 @@ def plan_track(
         usual=np.maximum(aperture(own), np.float32(0.05)),
         brows=np.float32(STRETCH) * under_brows(identity.shape),
         parting=_parting(drawn, own),
-        iris=iris_gain(identity.iris, eyes),
-        eyes=np.nan_to_num(eyes + iris_gain(identity.iris, eyes), nan=-np.inf),
+        iris=iris,
+        eyes=np.nan_to_num(eyes + iris, nan=-np.inf),
         lips=lip_gain(rgba, target, mesh),
         grain=grain,
         looks=usual_looks(static),
