@@ -181,3 +181,15 @@ def test_hair_beside_a_smooth_cheek_lends_it_no_tint(oval):
     out = relight(photo, known.astype(np.float32), plain(PINK), oval, 1.0, 0.0, slant)
     cheek = np.log(out[290:330, 100:112] / PINK)
     assert np.abs(cheek).max() < 0.05
+
+
+def test_cheeks_have_the_targets_colours(oval):
+    """Hair that hangs beside them, or warm light from the side, tints a photo's; a shape is left of the shade."""
+    aside = np.abs(np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)
+    down = np.arange(SIZE, dtype=np.float32)[:, None] / SIZE
+    patch = np.exp(-(((aside - 0.2) / 0.04) ** 2) - ((down - 0.6) / 0.06) ** 2)[..., None]
+    photo = plain(PINK) * np.exp(patch * np.float32((-0.2, -0.4, -0.9)))
+    out = relight(photo, oval, plain(PINK), oval, 1.0)
+    change = np.log(out / PINK)[patch[..., 0] > 0.5]
+    assert np.abs(change[:, 0] - change[:, 2]).max() < 0.17
+    assert -0.14 < change.mean() < -0.05

@@ -24,6 +24,9 @@ DIP = 0.3
 FLANK = 0.17, 0.27
 """Where the cheeks' sides begin, from the middle line in layout units. A photo saw them at a slant:
 what it holds there is smeared skin, and turned to the camera it would read as dirt."""
+SIDES, SHADED_SIDES = (0.1, 0.2), 0.5
+"""Where the cheeks begin to have the target's slow colours, and have them wholly, from the middle line in
+layout units; and how much of the brightness that they lack."""
 CALM = 0.75, 0.95
 """Share of fine detail that goes there: of texels that were seen well all the same, and of the others."""
 COLD, VIOLET = 0.03, 0.05
@@ -150,6 +153,7 @@ def relight(
     middle += _lip_red(s, t, middle, both)
     lines = smile * smile_folds(SIZE)[..., None]
     middle = np.where(middle < 0, (1 - lines) * middle, middle)
+    middle += _flanks(t.middle, middle, target_valid, both)
     wanted = t.base + middle
     wanted += _outline(t.base + t.middle - wanted, both, valid * target_valid, target_valid)
     mean = ((t.base - s.base) * both[..., None]).sum((0, 1)) / max(float(both.sum()), 1e-3)
@@ -290,6 +294,29 @@ def _aside(size: int) -> F32:
 
 def _soft(weight: F32, sigma: float) -> F32:
     return cv2.GaussianBlur(weight, (0, 0), sigma * len(weight))[..., None]
+
+
+def _flanks(t: F32, middle: F32, t_valid: F32, both: F32) -> F32:
+    """(256, 256, 3) what the cheeks' sides lack of the target's light and colours.
+
+    A photo's cheeks turn away from its own light, and a side that was mirrored from a shaded one is as
+    dark: with another light they would be blotched. Some of the shade is the person's shape.
+
+    Args:
+        t: (256, 256, 3) the target's middle band.
+        middle: (256, 256, 3) that of what is drawn.
+        t_valid: (256, 256) the target's skin.
+        both: (256, 256) skin of both, without features.
+    """
+    rest = np.clip(smooth(t - middle, both, CLOSE), -0.6, 0.6)
+    luma = rest.mean(-1, keepdims=True)
+    shade = SHADED_SIDES * np.maximum(luma, 0)
+    tint = rest - luma
+    lit = smooth(t, np.maximum(t_valid, 1e-3), 0.03).mean(-1, keepdims=True)
+    tint -= _paleness(tint, np.zeros_like(lit), lit)
+    sides = smoothstep(*SIDES, _aside(SIZE)) * (1 - features(SIZE, 0.02))
+    result: F32 = sides[..., None] * (tint + shade)
+    return result
 
 
 def _outline(rest: F32, both: F32, valid: F32, target: F32) -> F32:
