@@ -13,9 +13,10 @@ STOCK = "VIDSWAP_STOCK_MALLOC"
 """Environment variable: anything but nothing or 0 leaves the allocator as it is."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 """Names of settings in ``malloc.h``."""
-SPARE, BLOCK = 32 << 20, 8 << 20
-"""Bytes that ``keep_some_memory`` lets a heap keep, and up to which a block comes from it: one array of a frame
-fits, and all that a face needs at a time."""
+SPARE, BLOCK = 32 << 20, 5 << 20
+"""Bytes that ``keep_some_memory`` lets a heap keep, and up to which a block comes from it: a plane of a frame
+fits, and what a face of usual size needs at a time. An encoder's larger blocks would leave holes in the heap
+that the next chunk's encoder does not fill, and a long clip would take more than a short one."""
 
 
 def keep_memory() -> bool:
