@@ -19,6 +19,8 @@ FINE = 2
 """Parts of a pixel, each way, by which edges of eyes and mouth are drawn."""
 DARK, LASH = (50, 20, 20), (48, 30, 20)
 """Colours of an open mouth, and of the edge of a lid."""
+BLINK = (0.02, 0.12, 0.16, 0.36), (0.0, 1.0, 1.0, 0.0)
+"""Seconds of a blink, and how far the lids are shut then: they fall twice as fast as they rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ def talk(seconds: float) -> Act:
     """A little speech: head sway, syllables, a blink every two seconds, a slow camera."""
     t = 2 * math.pi * seconds
     syllables = max(0.0, math.sin(1.9 * t)) * (0.55 + 0.45 * math.sin(0.31 * t))
-    phase = (seconds + 0.6) % 2.0
-    blink = max(0.0, 1 - abs(phase - 0.12) / 0.1)
+    blink = float(np.interp((seconds + 0.6) % 2.0, *BLINK))
     return Act(
         yaw=9 * math.sin(0.23 * t), pitch=3 * math.sin(0.31 * t + 1), roll=3 * math.sin(0.17 * t),
         jaw=0.75 * syllables, blink=blink, zoom=1 + 0.04 * math.sin(0.11 * t),
