@@ -15,7 +15,7 @@ from vidswap.engines.mesh.plan import iris_gain
 from vidswap.engines.mesh.regions import depth_inside, features, polygon
 from vidswap.engines.mesh.render import geometry
 from vidswap.engines.mesh.shade import clean_shadows
-from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture, shape_offset
+from vidswap.engines.mesh.shape import LIP_COLUMNS, aperture, foreign_lines, shape_offset
 from vidswap.engines.mesh.strips import Grid
 from vidswap.faces.appearance import AppearanceCollector
 from vidswap.faces.facemesh import EYE, MOUTH, SKIN, Atlas, FaceMesh, rasterise
@@ -264,23 +264,29 @@ def test_a_broad_smile_of_the_target_stays(mesh):
     assert wiped(1.8) < 1.15 * wiped(1.1)
 
 
-def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh):
+@pytest.mark.parametrize(
+    ("line", "smile", "left"), [((129, 206, 57), 2, 0.6), ((43, 202, 211), -2, 0.7)]
+)
+def test_lines_of_a_smile_fade_only_when_it_is_not_the_targets(mesh, line, smile, left):
+    """And those under the corners of a mouth at rest when the target smiles, which stretches them."""
     size = 256
     valid = (depth_inside(size) > 0.01).astype(np.float32)
     skin = np.full((size, size, 3), (0.7, 0.55, 0.45), np.float32)
     photo = skin.copy()
-    line = np.array([mesh.uv[v] * size - 0.5 for v in (129, 206, 57)])
+    place = mesh.uv[line[1]]
+    line = np.array([mesh.uv[v] * size - 0.5 for v in line])
     for points in (line, line * [-1, 1] + [size - 1, 0]):
         cv2.polylines(photo, [np.round(points).astype(np.int32)], False, (0.45, 0.33, 0.26), 3)
     photo = cv2.GaussianBlur(photo, (0, 0), 1.5)
-    x, y = np.round(mesh.uv[206] * size - 0.5).astype(int)
+    x, y = np.round(place * size - 0.5).astype(int)
 
-    def depth(smile):
-        out = relight(photo, valid, skin, valid, 1.0, smile)
+    def depth(more):
+        out = relight(photo, valid, skin, valid, 1.0, foreign_lines(more))
         return np.log(skin[y, x] / out[y - 3 : y + 4, x - 3 : x + 4].min((0, 1))).mean()
 
     assert depth(0.0) > 0.1
-    assert depth(0.8) < 0.6 * depth(0.0)
+    assert depth(smile) < left * depth(0.0)
+    assert depth(-smile) > 0.9 * depth(0.0)
 
 
 def test_a_shadow_of_the_photo_is_lightened_and_the_lit_half_stays(mesh):

@@ -8,6 +8,7 @@ import numpy as np
 from vidswap.engines.mesh.regions import (
     both_lids,
     depth_inside,
+    droop_folds,
     features,
     lips,
     smile_folds,
@@ -138,7 +139,8 @@ def relight(
         target: (256, 256, 3) median texture in [0, 1].
         target_valid: (256, 256).
         strength: [0, 1]; 0 matches exposure, colour and the outline only.
-        smile: [0, 1] how much of the lines that a smile draws beside the mouth is expression.
+        smile: [-1, 1] how much of the lines that a smile draws beside the mouth is expression; below 0, of
+            those that a mouth at rest draws under its corners.
         slant: (S, S) or one for all, in [0, 1]: where the source was seen at a slant.
 
     Returns:
@@ -151,7 +153,7 @@ def relight(
     both = valid * target_valid * (1 - features(SIZE))
     middle = _middle(s.middle, t.middle, valid, target_valid, both)
     middle += _lip_red(s, t, middle, both)
-    lines = smile * smile_folds(SIZE)[..., None]
+    lines = _lines(smile, SIZE)[..., None]
     middle = np.where(middle < 0, (1 - lines) * middle, middle)
     middle += _flanks(t.middle, middle, target_valid, both)
     wanted = t.base + middle
@@ -287,6 +289,11 @@ def _unglossed(change: F32, base: F32, valid: F32) -> F32:
     return result
 
 
+def _lines(smile: float, size: int) -> F32:
+    """(S, S) how much of the photo's lines goes, by ``smile`` of ``relight``."""
+    return smile * smile_folds(size) if smile > 0 else -smile * droop_folds(size)
+
+
 def _aside(size: int) -> F32:
     """(1, S) distance from the middle line in layout units."""
     return np.abs(np.arange(size, dtype=np.float32) / size - 0.5)[None]
@@ -361,7 +368,7 @@ def _limit_fine(logs: F32, valid: F32, slant: F32 | float, smile: float) -> F32:
     calm = np.minimum(1.0, limit / np.maximum(rms, 1e-4))
     mark = cv2.GaussianBlur(features(size, 0.01), (0, 0), 0.006 * size)
     sides = smoothstep(*FLANK, _aside(size)) * (CALM[0] + (CALM[1] - CALM[0]) * slant)
-    calm = calm * (1 - sides) * (1 - smile * smile_folds(size))
+    calm = calm * (1 - sides) * (1 - _lines(smile, size))
     luma = luma * (calm + mark * (1 - calm))
     luma = np.where(luma > 0, SHINE * np.tanh(luma / SHINE), luma)
     chroma = fine - fine.mean(-1, keepdims=True)

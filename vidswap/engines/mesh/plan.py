@@ -20,7 +20,14 @@ from vidswap.engines.mesh.regions import (
     polygon,
     smoothstep,
 )
-from vidswap.engines.mesh.shape import WIDER, aperture, shape_offset, smiling, under_brows
+from vidswap.engines.mesh.shape import (
+    WIDER,
+    aperture,
+    foreign_lines,
+    shape_offset,
+    smiling,
+    under_brows,
+)
 from vidswap.engines.mesh.source import TEXTURE, Identity
 from vidswap.faces.appearance import LIGHT, high_pass
 from vidswap.faces.facemesh import SKIN, FaceMesh, affine, rasterise
@@ -37,8 +44,6 @@ HIGHER = 0.12
 GRAIN_LIMIT = 6 / 255
 """Largest grain taken from the target's high-pass, in [0, 1]."""
 
-FOLDS = 0.8
-"""How much of a smile's lines goes when the photo smiles more than the target: old ones stay a trace."""
 GRID = 128
 """Side of the slow alpha and of the zones."""
 TEXTURED = 0.82
@@ -171,14 +176,14 @@ def plan_track(
 
 
 def _relit(identity: Identity, target: U8, trusted: F32, smile: float, strength: float) -> F32:
-    """The photo's texture in the target's light, without lines of a ``smile`` that the target has not."""
+    """The photo's texture in the target's light, without lines about the mouth that are not the target's."""
     return relight(
         identity.texture,
         identity.valid,
         target.astype(np.float32) / 255,
         trusted,
         strength,
-        FOLDS * float(np.clip(smile - 0.5, 0, 1)),
+        foreign_lines(smile),
         identity.slant,
     )
 

@@ -1,5 +1,6 @@
 """Named regions of the face mesh, as vertex lists and as soft masks in the UV layout."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -74,12 +75,27 @@ _FOLDS = (
     (358, 266, 425, 427, 432, 287, 410, 322, 391, 327),
 )
 """Between nose wing, cheek and mouth corner, where a smile draws its line; image-left first."""
+_DROOPS = (
+    (57, 43, 106, 194, 32, 169, 210, 212),
+    (287, 273, 335, 418, 262, 394, 430, 432),
+)
+"""Below a mouth's corner, where a face at rest has a line that a smile stretches flat; likewise."""
 
 
 @lru_cache(maxsize=8)
 def smile_folds(size: int) -> F32:
     """(S, S) soft zone of the lines beside nose and mouth."""
-    zone = np.max([polygon(p, size, 0.008) for p in _FOLDS], 0).astype(np.float32) / 255
+    return _beside_lips(_FOLDS, size)
+
+
+@lru_cache(maxsize=8)
+def droop_folds(size: int) -> F32:
+    """(S, S) soft zone of the lines below the mouth's corners."""
+    return _beside_lips(_DROOPS, size)
+
+
+def _beside_lips(parts: Sequence[Sequence[int]], size: int) -> F32:
+    zone = np.max([polygon(p, size, 0.008) for p in parts], 0).astype(np.float32) / 255
     rest = 1 - np.maximum(lips(size), polygon(LIPS_OUTER, size, 0.01).astype(np.float32) / 255)
     return cv2.GaussianBlur(zone * rest, (0, 0), 0.012 * size)
 

@@ -24,6 +24,8 @@ LIP_COLUMNS = (
 """Vertices of upper and lower lip that face each other, from the mouth's opening outwards."""
 HEIGHT = 0.92, 1.15
 """Bounds of an open eye's height against the target's: one that is much lower would blink less."""
+FOLDS = 0.8
+"""How much of lines goes that the mouth of the photo has and the target's not: old ones stay a trace."""
 BROAD = 1.1
 """How much of a smile a target may have more than the photo and yet be given the mouth of a person at rest."""
 OWN = 0.4, 0.6
@@ -86,6 +88,20 @@ def _unturned(offset: F32, target: F32, mesh: FaceMesh) -> F32:
     out = offset.copy()
     out[:, :2] -= turn * depth
     return out
+
+
+def foreign_lines(smile: float) -> float:
+    """How much of the lines beside a photo's mouth (above 0), or under its corners (below), is to go.
+
+    A smile draws the former, and stretches the latter, which a face at rest has.
+
+    Args:
+        smile: How much more the photo smiles than the target does, as ``smiling`` gives it.
+
+    Returns:
+        [-FOLDS, FOLDS].
+    """
+    return FOLDS * float(np.clip(smile - 0.5, 0, 1) - np.clip(-smile - 1, 0, 1))
 
 
 def smiling(offset: F32, mesh: FaceMesh) -> float:
