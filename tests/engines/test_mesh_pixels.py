@@ -279,6 +279,10 @@ def test_what_the_targets_lips_show_inside_an_open_mouth_is_no_second_pair(swapp
     assert not change[away > 3 * shut.softness(g) + 2].any()
     assert np.abs(drawn(teeth)[cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0]).max() < 0.02
     assert not drawn(lip, share=0.0).any()  # behind a hand, say
+    # But what a fold leaves to the target is single cells, and they would be spots.
+    holes = np.ones((height, width), np.float32)
+    holes[upper[1], upper[0] - 2 : upper[0] + 3] = 0
+    np.testing.assert_array_equal(drawn(lip, holes), change)
     # However pale the source's are, it is lips that are seen.
     plan = replace(plan, lips=np.array(2 * [[-0.6, 0.2, 0.2]], np.float32))
     change = drawn(lip)

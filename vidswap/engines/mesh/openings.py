@@ -159,6 +159,8 @@ def recolour_lips(
         return
     view = part[low[1] : high[1], low[0] : high[0]]
     down, across = np.arange(low[1], high[1]) // step, np.arange(low[0], high[0]) // step
+    # Where lips fold, single cells are left to the target: there they would be spots of its own lips.
+    share = cv2.morphologyEx(share, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     given = share[down[:, None], across]
     near, dark, inside = (v * given for v in _zones(rim - low, high - low, width, soft))
     at = np.flatnonzero(np.maximum(near, dark) > 0.02)
