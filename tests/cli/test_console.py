@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from vidswap.cli.console import Console
 from vidswap.cli.outcome import run_command, wants_json
 from vidswap.cli.progress import Bars
+from vidswap.cli.signals import Interrupted
 from vidswap.errors import (
     MediaError,
     NoFaceError,
@@ -84,6 +86,22 @@ def test_codes_of_the_rest(capsys):
     assert run_command(Fake(4), []) == 4
     assert run_command(Fake(KeyboardInterrupt()), []) == 130
     assert "stopped by SIGINT" in capsys.readouterr().err
+
+
+def test_a_stop_that_native_code_made_an_error_of_is_a_stop(capsys):
+    """A library that a signal finds while it is loaded fails with an ``ImportError`` of its own."""
+    try:
+        try:
+            try:
+                raise Interrupted(signal.SIGTERM)
+            except Interrupted as stop:
+                raise ImportError("initialization failed") from stop
+        except ImportError as error:
+            raise WeightsError(f"does not load: {error}") from None
+    except WeightsError as error:
+        ending = error
+    assert run_command(Fake(ending), ["--json"]) == 143
+    assert json.loads(capsys.readouterr().err)["code"] == "cancelled"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Cuts: found where the scene changes, not where it flashes, moves or brightens."""
 
+import subprocess
+import sys
 from functools import cache
 
 import cv2
@@ -125,3 +127,37 @@ def test_reverse_shot_with_the_same_histogram_is_a_cut():
     splitter = ShotSplitter(ShotOptions())
     verdicts = [v for frame in frames for v in splitter.add(frame)] + splitter.flush()
     assert [i for i, starts in enumerate(verdicts) if starts] == [0, 20]
+
+
+SIGNALLED = """
+import signal
+import numpy as np
+from vidswap.faces.shots import _look, same
+
+class Stop(BaseException):
+    pass
+
+def stop(*_):
+    raise Stop
+
+signal.signal(signal.SIGALRM, stop)
+rng = np.random.default_rng(0)
+a, b = (_look(rng.integers(0, 9, (48, 48), np.uint8)) for _ in range(2))
+stopped = 0
+for wait in rng.uniform(1e-5, 3e-4, 4000):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, wait)
+        while True:
+            same(a, b, 0.3)
+    except Stop:
+        stopped += 1
+print(stopped)
+"""
+
+
+def test_a_signal_in_the_middle_of_a_comparison_only_stops_it():
+    """OpenCV dies where a handler raises while it chooses between signatures."""
+    command = [sys.executable, "-c", SIGNALLED]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == 4000

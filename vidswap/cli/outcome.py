@@ -36,7 +36,19 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - each has its code
-        return _report(error, Console.for_errors(wants_json(arguments)))
+        return _report(_cause(error), Console.for_errors(wants_json(arguments)))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The stop that an error comes from, else the error.
+
+    A signal that arrives while native code has called Python comes out as that code's own error: a
+    library that was being loaded says that it cannot be. Cleaning up after a stop may fail, too.
+    """
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, Interrupted):
+        found = found.__cause__ or found.__context__
+    return found or error
 
 
 def _report(error: BaseException, console: Console) -> int:

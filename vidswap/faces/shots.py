@@ -165,7 +165,9 @@ def unlike(a: U8, b: U8, threshold: float) -> bool:
 
 def same(a: _Look, b: _Look, threshold: float) -> bool:
     """Whether two pictures show the same scene, from wherever."""
-    if float(cv2.norm(a.luma, b.luma, cv2.NORM_L1)) < CALM * a.luma.size:
+    # Of the difference: given two pictures, `norm` tries another signature first and dies of a signal
+    # that comes meanwhile (OpenCV 4.11 reads the text of its own failure, which then is NULL).
+    if float(cv2.norm(cv2.absdiff(a.luma, b.luma), cv2.NORM_L1)) < CALM * a.luma.size:
         return True
     near = distance(a.cells, b.cells) <= threshold
     # Shot and reverse shot share their histograms; their pictures do not correlate.
