@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -89,18 +90,15 @@ def test_codes_of_the_rest(capsys):
 
 
 def test_a_stop_that_native_code_made_an_error_of_is_a_stop(capsys):
-    """A library that a signal finds while it is loaded fails with an ``ImportError`` of its own."""
-    try:
-        try:
-            try:
-                raise Interrupted(signal.SIGTERM)
-            except Interrupted as stop:
-                raise ImportError("initialization failed") from stop
-        except ImportError as error:
-            raise WeightsError(f"does not load: {error}") from None
-    except WeightsError as error:
-        ending = error
-    assert run_command(Fake(ending), ["--json"]) == 143
+    """A library that a signal finds while it is loaded fails with an error of its own."""
+
+    class Loading:
+        def main(self, *args, **kwargs):
+            with suppress(Interrupted):
+                signal.raise_signal(signal.SIGTERM)
+            raise WeightsError("mediapipe does not load: initialization failed")
+
+    assert run_command(Loading(), ["--json"]) == 143
     assert json.loads(capsys.readouterr().err)["code"] == "cancelled"
 
 

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +15,7 @@ from vidswap.farm.claim import claim
 from vidswap.farm.memory import OverBudgetError, halving, is_memory, smaller
 from vidswap.farm.outage import Outage
 from vidswap.farm.owner import this_process
-from vidswap.farm.stopping import Stop
+from vidswap.farm.stopping import Stop, StoppedError
 from vidswap.farm.sweep import Sweeper
 from vidswap.farm.task import Bench, MachineError, Outcome, is_environment, is_final
 from vidswap.farm.token import Item, key_of
@@ -207,6 +208,22 @@ def test_a_worker_stops_when_its_time_is_over(queue):
     assert time.monotonic() - began < 10
     assert tally.released == 1
     assert stop.code == 0
+    assert [queue.state(key) for key in keys] == ["waiting"] * 3
+
+
+def test_an_error_that_native_code_made_of_a_stop_is_no_failure(queue):
+    keys = fill(queue)
+    stop = Stop(0.0)
+
+    def task(claim, bench):
+        with suppress(StoppedError):
+            stop.ask(143)
+            time.sleep(5)  # the grace is over at once
+        raise WeightsError("mediapipe does not load: initialization failed")
+
+    with stop.signals():
+        tally = worker(queue, task, stop).run()
+    assert (tally.released, tally.failed) == (1, 0)
     assert [queue.state(key) for key in keys] == ["waiting"] * 3
 
 

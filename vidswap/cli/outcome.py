@@ -30,25 +30,17 @@ def run_command(command: click.Command, arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    received: list[int] = []
     try:
-        with stopping_signals():
+        with stopping_signals(received):
             return _exit_code(command.main(list(arguments), "vidswap", standalone_mode=False))
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (Exception, Interrupted, KeyboardInterrupt) as error:  # noqa: BLE001 - each has its code
-        return _report(_cause(error), Console.for_errors(wants_json(arguments)))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The stop that an error comes from, else the error.
-
-    A signal that arrives while native code has called Python comes out as that code's own error: a
-    library that was being loaded says that it cannot be. Cleaning up after a stop may fail, too.
-    """
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, Interrupted):
-        found = found.__cause__ or found.__context__
-    return found or error
+        # Native code that a signal finds while it calls Python makes an error of its own of it: a library
+        # that was being loaded cannot be. Cleaning up after a stop may fail, too.
+        ending = Interrupted(received[0]) if received else error
+        return _report(ending, Console.for_errors(wants_json(arguments)))
 
 
 def _report(error: BaseException, console: Console) -> int:

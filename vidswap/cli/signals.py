@@ -21,23 +21,27 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def stopping_signals() -> Iterator[None]:
+def stopping_signals(received: list[int]) -> Iterator[None]:
     """Raise ``Interrupted`` in the main thread at the first SIGINT or SIGTERM.
 
     Another one within ``GRACE_SECONDS`` is ignored, as a terminal and a parent process often send
     both and cleaning up takes less than that; a later one raises again, the fourth kills at once.
+
+    Args:
+        received: Takes the number of each signal that comes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    received: list[float] = []
+    times: list[float] = []
 
     def stop(signum: int, frame: FrameType | None) -> None:
         del frame
-        received.append(time.monotonic())
-        if len(received) > 3:
+        received.append(signum)
+        times.append(time.monotonic())
+        if len(times) > 3:
             os._exit(128 + signum)
-        if len(received) == 1 or received[-1] - received[-2] > GRACE_SECONDS:
+        if len(times) == 1 or times[-1] - times[-2] > GRACE_SECONDS:
             raise Interrupted(signum)
 
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -62,6 +62,11 @@ class Stop:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
+    @property
+    def over(self) -> bool:
+        """The grace is over: whatever the work at hand ends with is because of that."""
+        return self._over.is_set()
+
     def ask(self, code: int) -> None:
         """Stop: no more work from now on, and none at all when the grace is over.
 

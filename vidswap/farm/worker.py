@@ -165,11 +165,16 @@ class Worker:
             taken.release()
             how = "released"
         except Exception as error:
-            if is_environment(error):
+            if self._stop.over:
+                # Native code makes an error of its own of a stop that finds it calling Python.
+                taken.release()
+                how = "released"
+            elif is_environment(error):
                 taken.release()
                 raise _as_known(error, self._queue.root) from error
-            how = self._fail(taken, error)
-            self._count_bug(error)
+            else:
+                how = self._fail(taken, error)
+                self._count_bug(error)
         self._told(taken.token, how)
         self._tally = replace(self._tally, **{how: getattr(self._tally, how) + 1})
 
