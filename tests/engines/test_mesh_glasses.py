@@ -136,6 +136,24 @@ def test_skin_in_place_of_a_frame_has_the_grain_of_skin(bare):
     assert 0.5 < fine[filled].std() / fine[cheek & (where == 0)].std() < 1.6
 
 
+@pytest.mark.parametrize(
+    ("colour", "least", "most"), [((235, 215, 165), 0.0, 0.35), ((120, 80, 65), 0.3, 0.8)]
+)
+def test_behind_a_lens_folds_stay_and_bright_lines_between_them_go(bare, colour, least, most):
+    face, _ = worn(bare, (25, 22, 20), 7)
+    x, y = np.round(FaceMesh.load().uv[list(EYES[0])].mean(0) * SIZE).astype(int).tolist()
+    line, beside = np.zeros((2, SIZE, SIZE), np.uint8)
+    cv2.line(line, (x - 10, y + 13), (x + 10, y + 13), 255, 1)
+    for away in (-3, 3):
+        cv2.line(beside, (x - 10, y + 13 + away), (x + 10, y + 13 + away), 255, 1)
+    face[line > 0] = colour
+    skin = without_glasses(face, find_glasses(face, ALL))
+    before, after = (
+        abs(float(f[line > 0].mean()) - float(f[beside > 0].mean())) for f in (face, skin)
+    )
+    assert least * before <= after <= most * before
+
+
 @pytest.mark.parametrize("parts", ["", "l", "r", "lb", "b"])
 def test_brows_creases_and_half_of_a_frame_are_no_glasses(bare, parts):
     assert find_glasses(worn(bare, (25, 22, 20), 5, parts)[0], ALL) is None

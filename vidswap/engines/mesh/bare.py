@@ -38,6 +38,9 @@ BRIGHTER, DARKER = 0.15, 0.5
 """Bounds, log, of what a lens is lightened and darkened by to join the skin around it."""
 GATHERED = 0.1
 """What is left of the brightness behind a lens that exceeds the skin around it."""
+DETAIL, BRIGHT, DARK = 0.01, 0.2, 0.6
+"""Standard deviation, in layout units, of what detail behind a lens stands out from; what is left of its bright
+lines and of its dark ones."""
 BLOOD = 0.3, 1.9, 1.6
 """What blood takes of red, green and blue light, log, for each log unit that it lifts red above their mean."""
 REDDENED = 0.08
@@ -87,9 +90,23 @@ def without_glasses(texture: U8, frame: F32) -> U8:
     skin = cv2.resize(filled, whole, interpolation=cv2.INTER_CUBIC) + _grain(logs, cover)
     cover = cv2.GaussianBlur(cover, (0, 0), 1.5 * size / 512)
     share = np.clip(1.6 * cover, 0, 1)[..., None]
+    logs = _folds(logs, cv2.resize(behind.astype(np.float32), whole))
     logs = logs + cv2.resize(slow, whole, interpolation=cv2.INTER_LINEAR)
     result = np.exp(logs + share * (skin - logs)) - LIFT
     return np.round(255 * np.clip(result, 0, 1)).astype(np.uint8)
+
+
+def _folds(logs: F32, behind: F32) -> F32:
+    """A face behind lenses with folds, and little of the bright lines between them.
+
+    The photo's own sharpening draws the lines, and lenses brighten them: on another's skin they are scratches.
+    """
+    around = cv2.GaussianBlur(logs, (0, 0), DETAIL * len(logs))
+    fine = logs - around
+    left = np.where(fine.mean(-1, keepdims=True) > 0, np.float32(BRIGHT), np.float32(DARK))
+    share = cv2.GaussianBlur(behind, (0, 0), len(logs) / 256)[..., None]
+    result: F32 = logs - share * (1 - left) * fine
+    return result
 
 
 def _hidden(texture: U8, frame: F32) -> tuple[U8, U8]:
