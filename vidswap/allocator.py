@@ -2,7 +2,7 @@
 
 Networks, and arithmetic on frames, free and ask for the same large blocks again and again. glibc maps each of
 them anew, and the system then fills every page with zeros: half the time of a large generator goes there, and a
-fifth of the mesh engine's.
+part of the mesh engine's.
 """
 
 import ctypes
